@@ -1,0 +1,111 @@
+"""What a flow is: its states, its companions and how they hang together (CONTRACT 2). Frozen once it is built.
+
+Times are whole milliseconds, so that a run that went through a cookie is the run that went in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Callable, FrozenSet, Mapping, NamedTuple, Optional, Tuple
+
+#: A condition of the deployer's. The core never calls one: whoever asks the core says whether it agrees.
+Condition = Callable[[Any], object]
+
+REFUSE, VIEW, EDIT = "refuse", "view", "edit"  # what `back` may say
+
+# Hosts' clocks differ: a limit is lengthened by this much, a time ahead by as much is taken as now (CONTRACT 6).
+SKEW = 60_000  # milliseconds
+
+
+class Glob(NamedTuple):
+    """A Location pattern whose only wildcard is ``*``: the literal pieces between the stars."""
+
+    text: str
+    pieces: Tuple[str, ...]
+
+    @classmethod
+    def of(cls, text: str) -> Glob:
+        return cls(text, tuple(text.split("*")))
+
+    def matches(self, subject: str) -> bool:
+        """Linear in the subject, however many stars there are: the leftmost place of each piece is good enough."""
+        first, last = self.pieces[0], self.pieces[-1]
+        if len(self.pieces) == 1:
+            return subject == first
+        if not subject.startswith(first) or not subject.endswith(last) or len(subject) < len(first) + len(last):
+            return False
+        position, end = len(first), len(subject) - len(last)
+        for piece in self.pieces[1:-1]:
+            position = subject.find(piece, position, end)
+            if position < 0:
+                return False
+            position += len(piece)
+        return True
+
+
+class Answers(NamedTuple):
+    """Which answers of the application an `accept` or a `reject` speaks of."""
+
+    statuses: FrozenSet[int] = frozenset()
+    globs: Tuple[Glob, ...] = ()
+
+
+NO_ANSWERS = Answers()
+
+
+@dataclass(frozen=True)
+class State:
+    """One step of a flow. The fields are those of CONTRACT 2, times in milliseconds.
+
+    `requires` is in conjunctive form: of each group, one must be completed. `get` and `unsafe` say which methods the
+    state's paths take: a GET, and any that is not safe.
+    """
+
+    name: str
+    start: bool = False
+    to: Mapping[str, Optional[Condition]] = field(default_factory=dict)
+    requires: Tuple[Tuple[str, ...], ...] = ()
+    submit: bool = False
+    once: bool = False
+    repeat: bool = False
+    back: str = REFUSE
+    when: Optional[Condition] = None
+    accept: Answers = NO_ANSWERS
+    reject: Answers = NO_ANSWERS
+    min_time: Optional[int] = None
+    max_time: Optional[int] = None
+    on_refusal: object = None
+    get: bool = True
+    unsafe: bool = True
+
+    @property
+    def end(self) -> bool:
+        return not self.to
+
+
+@dataclass(frozen=True)
+class Companion:
+    """A path beside the steps, allowed only while the current state is one of `within`. It never changes a run."""
+
+    name: str
+    within: FrozenSet[str]
+    on_refusal: object = None
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A whole flow, as the rules see it. `states` is in the order of declaration."""
+
+    name: str
+    states: Mapping[str, State]
+    companions: Mapping[str, Companion] = field(default_factory=dict)
+    restart: bool = False
+    ttl: int = 14_400_000
+    idle: Optional[int] = None
+    reject: Answers = NO_ANSWERS
+
+    @cached_property
+    def starts(self) -> Tuple[str, ...]:
+        """The states in which a run may begin, in the order of declaration."""
+        return tuple(state.name for state in self.states.values() if state.start)

@@ -1,0 +1,295 @@
+"""Did it count? The rows of CONTRACT 4, in its words: what the application's answer does to the run.
+
+`ROWS` is the table; the first row that applies decides. `settle` carries it out. The application may overrule the
+table by a `Verdict`: what it says in a response header or on ``environ["flowguard.run"]``.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Callable, FrozenSet, NamedTuple, Optional, Tuple
+
+from flowguard.core.flow import Answers, Definition, State
+from flowguard.core.passage import Kind, Passage
+from flowguard.core.run import NOTHING, Run, Values, exhausted, finished
+
+
+class Outcome(Enum):
+    """What an answer meant."""
+
+    NOTHING = "nothing"
+    ENTERED = "entered"
+    ENTERED_DONE = "entered and done"
+    BACK = "went back"
+    SUCCESS = "success"
+    FAILED = "failed"
+    SHOWN = "shown"
+    UNKNOWN = "unknown"
+    FINISH = "finish"
+    RESET = "reset"
+
+
+class Overrule(str, Enum):
+    """What an application may say in place of the table."""
+
+    SUCCESS = "success"
+    FAILED = "failed"
+    FINISH = "finish"
+    RESET = "reset"
+
+
+class Destination(NamedTuple):
+    """Where a redirect leads.
+
+    state: the state of this flow that a GET there would ask for, or None. values: that path's variables.
+    path, query: below the mount point on the same host; path is None for anything else. url: the whole of it.
+    """
+
+    state: Optional[str]
+    url: str
+    path: Optional[str] = None
+    query: str = ""
+    values: Values = ()
+
+
+class Answer(NamedTuple):
+    """The application's answer, as the rules see it. A status of 0: it raised before it answered."""
+
+    status: int
+    html: bool = False
+    to: Optional[Destination] = None
+    overrule: Optional[Overrule] = None
+
+
+NO_ANSWER = Answer(0)
+
+
+class Settled(NamedTuple):
+    """What came of a request. `run` is the very run that went in where nothing changed."""
+
+    run: Run
+    outcome: Outcome
+
+
+class Case(NamedTuple):
+    """What a row looks at. `trail` is the run's; `elsewhere`: the redirect's path has other values than the run."""
+
+    flow: Definition
+    state: State
+    submission: bool
+    answer: Answer
+    trail: Tuple[str, ...]
+    elsewhere: bool
+
+
+class Row(NamedTuple):
+    """One row of the table: for a safe request that would enter S, for a submission of S, and of a `once` S."""
+
+    says: str
+    applies: Callable[[Case], bool]
+    safe: Outcome
+    submission: Outcome
+    once: Optional[Outcome] = None
+
+
+# --- the table -------------------------------------------------------------------------------------------------------
+
+
+def _matches(answers: Answers, case: Case) -> bool:
+    if case.submission and case.answer.status in answers.statuses:
+        return True
+    to = case.answer.to
+    return to is not None and any(glob.matches(_subject(to, glob.text)) for glob in answers.globs)
+
+
+def _subject(to: Destination, glob: str) -> str:
+    """A glob is matched against the path below the mount point on the same host, with its query if the glob has a
+    ``?``; else against the whole URL."""
+    if to.path is None:
+        return to.url
+    return f"{to.path}?{to.query}" if "?" in glob and to.query else to.path
+
+
+def _rejected(case: Case) -> bool:
+    return _matches(case.state.reject, case) or _matches(case.flow.reject, case)
+
+
+def _accepted(case: Case) -> bool:
+    return _matches(case.state.accept, case)
+
+
+def _onward(case: Case) -> bool:
+    to, state = case.answer.to, case.state
+    if to is None:
+        return False
+    if to.state in state.to:
+        return not case.elsewhere
+    if not state.end:
+        return False
+    return to.state is None or (case.flow.states[to.state].start and (to.state != state.name or case.elsewhere))
+
+
+def _to_itself(case: Case) -> bool:
+    to = case.answer.to
+    return to is not None and to.state == case.state.name and not case.elsewhere
+
+
+def _to_the_trail(case: Case) -> bool:
+    to = case.answer.to
+    return to is not None and to.state in case.trail and not case.elsewhere
+
+
+def _redirect(case: Case) -> bool:
+    return case.answer.to is not None
+
+
+def _is_2xx(case: Case) -> bool:
+    return 200 <= case.answer.status < 300
+
+
+def _page(case: Case) -> bool:
+    return not case.submission and _is_2xx(case)
+
+
+def _without_page(case: Case) -> bool:
+    return _is_2xx(case) and (case.answer.status in (201, 202, 204, 205) or not case.answer.html)
+
+
+def _is_4xx(case: Case) -> bool:
+    return 400 <= case.answer.status < 500
+
+
+def _anything(_case: Case) -> bool:
+    return True
+
+
+ROWS = (
+    Row("matches `reject`", _rejected, Outcome.NOTHING, Outcome.FAILED),
+    Row("matches `accept`", _accepted, Outcome.ENTERED, Outcome.SUCCESS),
+    Row("a redirect to a successor of S; where S is an end, also to another start or to anything that is no state of "
+        "this flow", _onward, Outcome.ENTERED_DONE, Outcome.SUCCESS),
+    Row("a redirect to S itself", _to_itself, Outcome.NOTHING, Outcome.FAILED),
+    Row("a redirect to a state in the trail", _to_the_trail, Outcome.BACK, Outcome.BACK, Outcome.FAILED),
+    Row("any other redirect", _redirect, Outcome.NOTHING, Outcome.UNKNOWN),
+    Row("2xx, for a safe request", _page, Outcome.ENTERED, Outcome.NOTHING),
+    Row("201, 202, 204, 205, or another 2xx that is not HTML", _without_page, Outcome.NOTHING, Outcome.SUCCESS),
+    Row("2xx HTML", _is_2xx, Outcome.NOTHING, Outcome.SHOWN),
+    Row("4xx", _is_4xx, Outcome.NOTHING, Outcome.FAILED),
+    Row("anything else (1xx, 304, 5xx, an exception)", _anything, Outcome.NOTHING, Outcome.UNKNOWN),
+)  # fmt: skip
+
+
+def row_for(flow: Definition, run: Run, passage: Passage, answer: Answer) -> Row:
+    """The first row of the table that applies."""
+    elsewhere = answer.to is not None and not run.agrees_with(answer.to.values)
+    case = Case(flow, flow.states[passage.state], passage.submission, answer, run.trail, elsewhere)
+    return next(row for row in ROWS if row.applies(case))
+
+
+def read(flow: Definition, run: Run, passage: Passage, answer: Answer) -> Outcome:
+    """What *answer* means for the request that was let through as *passage*."""
+    row = row_for(flow, run, passage, answer)
+    if not passage.submission:
+        return row.safe
+    if row.once is not None and flow.states[passage.state].once:
+        return row.once
+    return row.submission
+
+
+# --- what it does ----------------------------------------------------------------------------------------------------
+
+
+def settle(flow: Definition, run: Run, passage: Passage, answer: Answer, now: int) -> Settled:
+    """What *answer* does to *run*, from which *passage* was granted. Pure (CONTRACT 4).
+
+    run: the run that was judged; one with an empty trail (but with an id) where there was none.
+    now: milliseconds since the epoch.
+    """
+    if passage.kind is Kind.PEEK:
+        return Settled(run, Outcome.NOTHING)
+    if answer.overrule is not None:
+        outcome, after = _overruled(flow, run, passage, answer.overrule, now)
+    elif passage.kind in (Kind.LOOK, Kind.COMPANION):
+        return Settled(run, Outcome.NOTHING)
+    else:
+        outcome = read(flow, run, passage, answer)
+        after = _apply(flow, run, passage, outcome, answer, now)
+    return Settled(run if after is run else _counted(flow, after, passage, now), outcome)
+
+
+def _apply(flow: Definition, run: Run, passage: Passage, outcome: Outcome, answer: Answer, now: int) -> Run:
+    state = flow.states[passage.state]
+    if outcome is Outcome.BACK:
+        assert answer.to is not None and answer.to.state is not None
+        return run.going_back(answer.to.state, now)
+    if outcome is Outcome.FAILED:
+        return run.freeing(state.name)
+    if outcome is Outcome.UNKNOWN:
+        return run.spending(state.name) if state.once else run
+    if outcome is Outcome.NOTHING:
+        return run
+    counted = outcome is Outcome.SUCCESS or outcome is Outcome.ENTERED_DONE
+    after = _arrive(run, passage, counted, now)
+    if counted:
+        after = after.doing(state.name)
+    if not passage.submission or not state.once:
+        return after
+    return after.spending(state.name) if outcome is Outcome.SUCCESS else after.freeing(state.name)
+
+
+def _arrive(run: Run, passage: Passage, counted: bool, now: int) -> Run:
+    """S is entered if it was not yet; a submission of an earlier state that succeeds goes back to it."""
+    if passage.kind is Kind.BEGIN:
+        return run.begun(passage.state, passage.values, now)
+    if passage.kind is Kind.ENTER:
+        run = run.entering(passage.state, now)
+    elif passage.kind is not Kind.STAY and counted:
+        run = run.going_back(passage.state, now)
+    return run.pinning(passage.values)
+
+
+def _overruled(
+    flow: Definition, run: Run, passage: Passage, overrule: Overrule, now: int
+) -> Tuple[Outcome, Run]:
+    """What the application says counts. On a companion path it speaks of the current state."""
+    if overrule is Overrule.RESET:
+        return Outcome.RESET, run.emptied() if run.trail else run
+    if overrule is Overrule.FAILED:
+        return Outcome.FAILED, _taken_back(run, passage)
+    after = _succeeded(flow, run, passage, now)
+    if overrule is Overrule.FINISH and after.trail:
+        return Outcome.FINISH, after if after.closed else after._replace(closed=True)
+    return Outcome.SUCCESS, after
+
+
+def _taken_back(run: Run, passage: Passage) -> Run:
+    """`failed`: of a submission, S is free; of a safe request, C is free and not done (a payment was cancelled)."""
+    if passage.submission and passage.kind is not Kind.COMPANION:
+        return run.freeing(passage.state)
+    current = run.current
+    if current is None or current not in run.done | run.spent:
+        return run
+    return run._replace(done=run.done - {current}, spent=run.spent - {current})
+
+
+def _succeeded(flow: Definition, run: Run, passage: Passage, now: int) -> Run:
+    """`success` and `finish`: S is entered and done; on a companion path, the current state is done."""
+    name = passage.state
+    if passage.kind is Kind.COMPANION:
+        name = run.trail[-1]
+    else:
+        run = _arrive(run, passage, True, now)
+    run = run.doing(name)
+    return run.spending(name) if flow.states[name].once else run
+
+
+def _counted(flow: Definition, run: Run, passage: Passage, now: int) -> Run:
+    """Where the exhausted state is a start, a new run begins in it at once: done and spent only as far as this
+    request made it so. And every change counts."""
+    if run.trail and not run.closed and exhausted(flow, run) and finished(flow, run):
+        state = flow.states[run.trail[-1]]
+        if state.start:
+            mine: FrozenSet[str] = frozenset({state.name}) if state.name == passage.state else NOTHING
+            again = run.begun(state.name, passage.values, now)
+            run = again._replace(done=run.done & mine, spent=run.spent & mine)
+    return run._replace(seq=run.seq + 1, changed=now)

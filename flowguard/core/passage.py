@@ -1,0 +1,429 @@
+"""May it pass? The seven lines of CONTRACT 3, in its words. Start reading here.
+
+Let S be the requested state and C the current one. The first line that applies decides:
+
+1. No run: a start begins one; anything else is `not_started`.
+2. S is C: a reload passes; a submission passes unless it is a duplicate, too fast or too late.
+3. The run is finished: as 1, with the reason `finished`.
+4. C -> S is declared, and was not yet taken or S is `repeat`: S is to be entered, unless something is in its way.
+5. S is in the trail and its `back` is not `refuse`: a look, or an edit.
+6. S is a start, and the flow has `restart` or the run is stuck: as 1, with the reason `illegal`.
+7. Otherwise refuse.
+
+Each line is one function below, and `LINES` is their order. A refusal is a value; what comes of it is said by
+`guidance`: where the visitor should be, what is missing, what would pass.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Callable, NamedTuple, Optional, Tuple, Union
+
+from flowguard.core.flow import EDIT, REFUSE, SKEW, Condition, Definition, State
+from flowguard.core.run import Run, Values, finished
+
+Agrees = Callable[[Condition], bool]
+
+
+class Reason(str, Enum):
+    """Why a request was refused: the words of CONTRACT 5."""
+
+    NOT_STARTED = "not_started"
+    ILLEGAL = "illegal"
+    DUPLICATE = "duplicate"
+    SKIPPED = "skipped"
+    CONDITION = "condition"
+    TOO_FAST = "too_fast"
+    EXPIRED = "expired"
+    FINISHED = "finished"
+    BUSY = "busy"
+    BAD_COOKIE = "bad_cookie"
+    WRONG_USER = "wrong_user"
+    PATH = "path"
+    UNAVAILABLE = "unavailable"
+
+
+class Kind(Enum):
+    """What a passing request is to the run, until the application's answer says what came of it."""
+
+    BEGIN = "begin"  # a new run is to begin in S
+    ENTER = "enter"  # S is to be entered from C
+    STAY = "stay"  # S is C
+    EDIT = "edit"  # a submission of an earlier state
+    LOOK = "look"  # nothing changes
+    PEEK = "peek"  # HEAD or OPTIONS: nothing changes, whatever is answered
+    COMPANION = "companion"  # a path beside the steps
+
+
+def everything_agrees(_condition: Condition) -> bool:
+    return True
+
+
+class Attempt(NamedTuple):
+    """A request, as the rules see it.
+
+    state: the name of the state (or companion) whose path was asked for.
+    submission: anything but a safe request.
+    now: milliseconds since the epoch; None leaves every time aside.
+    peek: HEAD and OPTIONS: judged like GET, and never change a run.
+    values: the path's variables, (name, text).
+    agrees: says of a condition whether it agrees.
+    lost: why a run that the visitor brought could not be used.
+    """
+
+    state: str
+    submission: bool
+    now: Optional[int]
+    peek: bool = False
+    values: Values = ()
+    agrees: Agrees = everything_agrees
+    lost: Optional[Reason] = None
+
+
+class Passage(NamedTuple):
+    """The request may pass. `line` is the line of the contract that says so; `claim`, that only one such submission
+    may be under way in this run."""
+
+    kind: Kind
+    state: str
+    submission: bool
+    line: int
+    values: Values = ()
+    claim: bool = False
+
+
+class Refusal(NamedTuple):
+    """The request may not pass. `ends`: the run is over with it (its time in a state has run out)."""
+
+    reason: Reason
+    state: str
+    line: int
+    ends: bool = False
+
+
+Verdict = Union[Passage, Refusal]
+
+
+class Case(NamedTuple):
+    """What a line looks at. `ours`: the path's variables have the values that this run has; where they have not, S is
+    neither C nor a successor nor in the trail."""
+
+    flow: Definition
+    run: Optional[Run]
+    state: State
+    attempt: Attempt
+    ours: bool
+
+
+def decide(flow: Definition, run: Optional[Run], attempt: Attempt) -> Verdict:
+    """May *attempt* pass, given *run*? Pure: the same arguments give the same answer (CONTRACT 3)."""
+    if run is not None and not run.trail:
+        run = None
+    state = flow.states.get(attempt.state)
+    if state is None:
+        return _companion(flow, run, attempt)
+    case = Case(flow, run, state, attempt, run is not None and run.agrees_with(attempt.values))
+    for line in LINES:
+        verdict = line(case)
+        if verdict is not None:
+            return verdict
+    raise AssertionError("line 7 always decides")
+
+
+def usable(flow: Definition, run: Run, now: int) -> Optional[Reason]:
+    """Why *run* can't be used any more, or None if it can: its times, against the flow's (CONTRACT 2, 6)."""
+    if run.started > now + SKEW or run.changed > now + SKEW or run.entered > now + SKEW:
+        return Reason.BAD_COOKIE
+    if now - run.started > flow.ttl + SKEW or (flow.idle is not None and now - run.changed > flow.idle + SKEW):
+        return Reason.EXPIRED
+    return None
+
+
+# --- the lines ------------------------------------------------------------------------------------------------------
+
+
+def _line_1(case: Case) -> Optional[Verdict]:
+    """No run: it begins, if S is a start."""
+    if case.run is not None:
+        return None
+    return _begin(case, 1, case.attempt.lost or Reason.NOT_STARTED)
+
+
+def _line_2(case: Case) -> Optional[Verdict]:
+    """S is C."""
+    state, run, attempt = case.state, case.run, case.attempt
+    assert run is not None
+    if not case.ours or state.name != run.trail[-1]:
+        return None
+    if not attempt.submission:
+        anew = state.start and finished(case.flow, run)
+        return _pass(case, Kind.BEGIN if anew else Kind.STAY, 2)
+    if state.repeat:
+        return _pass(case, Kind.STAY, 2)
+    if _submitted(case.flow, run, state):
+        return _refuse(case, Reason.DUPLICATE, 2)
+    late = _hurry(run, state, attempt.now) or _delay(run, state, attempt.now)
+    return _refuse(case, late, 2) if late else _pass(case, Kind.STAY, 2)
+
+
+def _line_3(case: Case) -> Optional[Verdict]:
+    """The run is finished: as 1, with the reason `finished`."""
+    assert case.run is not None
+    return _begin(case, 3, Reason.FINISHED) if finished(case.flow, case.run) else None
+
+
+def _line_4(case: Case) -> Optional[Verdict]:
+    """C -> S is declared, and was not yet taken or S is `repeat`. Where this would refuse a safe request that line 5
+    passes, line 5 decides."""
+    assert case.run is not None
+    current = case.flow.states[case.run.trail[-1]]
+    if not case.ours or case.state.name not in current.to:
+        return None
+    if not case.state.repeat and (current.name, case.state.name) in case.run.history:
+        return None
+    reason = _obstacle(case, current)
+    if reason is None:
+        return _pass(case, Kind.ENTER, 4)
+    return None if _may_look(case) else _refuse(case, reason, 4)
+
+
+def _line_5(case: Case) -> Optional[Verdict]:
+    """S is in the trail and its `back` is not `refuse`."""
+    if _may_look(case):
+        return _pass(case, Kind.LOOK, 5)
+    if not case.attempt.submission or not _goes_back(case) or case.state.back != EDIT:
+        return None
+    assert case.run is not None
+    later = case.run.trail[case.run.trail.index(case.state.name) :]
+    return None if case.run.spent.intersection(later) else _pass(case, Kind.EDIT, 5)
+
+
+def _line_6(case: Case) -> Optional[Verdict]:
+    """S is a start, and the flow has `restart` or the run is stuck: as 1, with the reason `illegal`."""
+    assert case.run is not None
+    if not case.state.start:
+        return None
+    if not case.flow.restart and not stuck(case.flow, case.run, case.attempt.agrees):
+        return None
+    return _begin(case, 6, Reason.ILLEGAL)
+
+
+def _line_7(case: Case) -> Verdict:
+    """Otherwise refuse."""
+    assert case.run is not None
+    taken = case.ours and (case.run.trail[-1], case.state.name) in case.run.history
+    again = taken or (case.attempt.submission and _goes_back(case))
+    return _refuse(case, Reason.DUPLICATE if again else Reason.ILLEGAL, 7)
+
+
+LINES: Tuple[Callable[[Case], Optional[Verdict]], ...] = (
+    _line_1, _line_2, _line_3, _line_4, _line_5, _line_6, _line_7,
+)  # fmt: skip
+
+
+def _companion(flow: Definition, run: Optional[Run], attempt: Attempt) -> Verdict:
+    """A companion path passes only if the current state is in its list; else `illegal`."""
+    within = flow.companions[attempt.state].within
+    if run is not None and run.trail[-1] in within and run.agrees_with(attempt.values):
+        return Passage(Kind.PEEK if attempt.peek else Kind.COMPANION, attempt.state, attempt.submission, 0)
+    return Refusal(Reason.ILLEGAL, attempt.state, 0)
+
+
+# --- what the lines share -------------------------------------------------------------------------------------------
+
+
+def _pass(case: Case, kind: Kind, line: int) -> Passage:
+    attempt = case.attempt
+    if attempt.peek:
+        kind = Kind.PEEK
+    claim = attempt.submission and not case.state.repeat
+    return Passage(kind, attempt.state, attempt.submission, line, attempt.values, claim)
+
+
+def _refuse(case: Case, reason: Reason, line: int) -> Refusal:
+    return Refusal(reason, case.attempt.state, line, reason is Reason.EXPIRED and line > 1 and not case.attempt.peek)
+
+
+def _begin(case: Case, line: int, otherwise: Reason) -> Verdict:
+    """A new run begins in S if S is a start and its `when` agrees, but not by a submission of a `once` state, which
+    needs a run first, nor of one with `min_seconds`."""
+    state, submission = case.state, case.attempt.submission
+    if not state.start:
+        return _refuse(case, otherwise, line)
+    if state.when is not None and not case.attempt.agrees(state.when):
+        return _refuse(case, Reason.CONDITION, line)
+    if submission and state.once:
+        return _refuse(case, otherwise, line)
+    if submission and state.min_time is not None and case.attempt.now is not None:
+        return _refuse(case, Reason.TOO_FAST, line)
+    return _pass(case, Kind.BEGIN, line)
+
+
+def _submitted(flow: Definition, run: Run, state: State) -> bool:
+    """Would a further submission of C, which is not `repeat`, be a duplicate?"""
+    return state.name in run.done or state.name in run.spent or finished(flow, run)
+
+
+def _obstacle(case: Case, current: State) -> Optional[Reason]:
+    """What stands in the way of C -> S, in the order of line 4."""
+    state, attempt, run = case.state, case.attempt, case.run
+    assert run is not None
+    if attempt.submission and state.name in run.spent:
+        return Reason.DUPLICATE
+    if missing(case.flow, run, state):
+        return Reason.SKIPPED
+    if attempt.submission and state.min_time is not None and attempt.now is not None:
+        return Reason.TOO_FAST
+    late = _hurry(run, current, attempt.now) or _delay(run, current, attempt.now)
+    if late is not None:
+        return late
+    conditions = (current.to[state.name], state.when)
+    return None if all(c is None or attempt.agrees(c) for c in conditions) else Reason.CONDITION
+
+
+def _hurry(run: Run, state: State, now: Optional[int]) -> Optional[Reason]:
+    """`too_fast`: the visitor must stay longer. Not shortened by a clock that runs ahead."""
+    if state.min_time is None or now is None or now - run.entered >= state.min_time:
+        return None
+    return Reason.TOO_FAST
+
+
+def _delay(run: Run, state: State, now: Optional[int]) -> Optional[Reason]:
+    """`expired`: the visitor has stayed too long."""
+    if state.max_time is None or now is None or now - run.entered <= state.max_time + SKEW:
+        return None
+    return Reason.EXPIRED
+
+
+def _goes_back(case: Case) -> bool:
+    assert case.run is not None
+    return case.ours and case.state.back != REFUSE and case.state.name in case.run.trail
+
+
+def _may_look(case: Case) -> bool:
+    return not case.attempt.submission and _goes_back(case)
+
+
+def completed(flow: Definition, run: Run, name: str) -> bool:
+    """Is the state in the trail and, where it is `submit`, done?"""
+    return name in run.trail and (not flow.states[name].submit or name in run.done)
+
+
+def missing(flow: Definition, run: Run, state: State) -> Tuple[Union[str, Tuple[str, ...]], ...]:
+    """What *state* still waits for: the current state first if it must be submitted, then every unmet requirement;
+    of a group of which ANY would do, the whole group."""
+    current = flow.states[run.trail[-1]]
+    first = (current.name,) if current.submit and current.name not in run.done else ()
+    unmet = tuple(
+        group[0] if len(group) == 1 else group
+        for group in state.requires
+        if not any(completed(flow, run, name) for name in group)
+    )
+    return first + tuple(group for group in unmet if group not in first)
+
+
+def stuck(flow: Definition, run: Run, agrees: Agrees = everything_agrees) -> bool:
+    """Times aside: no submission of C would pass, and no transition from C can be entered by any method that its path
+    takes. A condition that raises counts as no."""
+    current = flow.states[run.trail[-1]]
+    if current.repeat or not _submitted(flow, run, current):
+        return False
+    return not any(
+        _enterable(flow, run, flow.states[name], submission, None, agrees)
+        for name in current.to
+        for submission in _methods(flow.states[name])
+    )
+
+
+def _methods(state: State) -> Tuple[bool, ...]:
+    """Whether the state's paths take a safe request (False) and a submission (True)."""
+    return ((False,) if state.get else ()) + ((True,) if state.unsafe else ())
+
+
+def _enterable(
+    flow: Definition, run: Run, state: State, submission: bool, now: Optional[int], agrees: Agrees
+) -> bool:
+    """Would line 4 let *state* be entered? Asked for others than the request, so a condition that raises is a no."""
+    attempt = Attempt(state.name, submission, now, agrees=_quietly(agrees))
+    verdict = _line_4(Case(flow, run, state, attempt, True))
+    return isinstance(verdict, Passage)
+
+
+def _quietly(agrees: Agrees) -> Agrees:
+    def asked(condition: Condition) -> bool:
+        try:
+            return agrees(condition)
+        except Exception:  # whatever the deployer's function raises: nobody asked for this state
+            return False
+
+    return asked
+
+
+# --- where the visitor should be -------------------------------------------------------------------------------------
+
+
+class Guidance(NamedTuple):
+    """What a refused visitor can do (CONTRACT 5).
+
+    target: the state where the visitor should be; passes: a GET of it would pass now.
+    allowed: the states that a GET would enter. missing: what the refused state still waits for.
+    """
+
+    target: str
+    passes: bool
+    allowed: Tuple[str, ...]
+    missing: Tuple[Union[str, Tuple[str, ...]], ...]
+
+
+def target(flow: Definition, run: Optional[Run], now: Optional[int], agrees: Agrees = everything_agrees) -> str:
+    """Where the visitor should be now: without a run the first start; in a finished run its current state; otherwise
+    the current state, or, where that is done and exactly one successor can be entered by a GET, that successor."""
+    if run is None or not run.trail:
+        return flow.starts[0]
+    current = run.trail[-1]
+    if current not in run.done or finished(flow, run):
+        return current
+    onward = None
+    for name in flow.states[current].to:
+        if _gettable(flow, run, name, now, agrees):
+            if onward is not None:
+                return current
+            onward = name
+    return onward or current
+
+
+def _gettable(flow: Definition, run: Run, name: str, now: Optional[int], agrees: Agrees) -> bool:
+    state = flow.states[name]
+    return state.get and _enterable(flow, run, state, False, now, agrees)
+
+
+def passes(flow: Definition, run: Optional[Run], name: str, now: Optional[int], agrees: Agrees) -> bool:
+    """Would a GET of the state *name* pass?"""
+    if not flow.states[name].get:
+        return False
+    return isinstance(decide(flow, run, Attempt(name, False, now, agrees=_quietly(agrees))), Passage)
+
+
+def allowed(
+    flow: Definition, run: Optional[Run], now: Optional[int], agrees: Agrees = everything_agrees
+) -> Tuple[str, ...]:
+    """The states that a GET would enter: successors of the current state in the flow's order, then starts."""
+    onward = tuple(flow.states[run.trail[-1]].to) if run is not None and run.trail else ()
+    candidates = dict.fromkeys(onward + flow.starts)
+    return tuple(name for name in candidates if _would_enter(flow, run, name, now, agrees))
+
+
+def _would_enter(flow: Definition, run: Optional[Run], name: str, now: Optional[int], agrees: Agrees) -> bool:
+    if not flow.states[name].get:
+        return False
+    verdict = decide(flow, run, Attempt(name, False, now, agrees=_quietly(agrees)))
+    return isinstance(verdict, Passage) and verdict.kind in (Kind.ENTER, Kind.BEGIN)
+
+
+def guidance(flow: Definition, run: Optional[Run], attempt: Attempt) -> Guidance:
+    """What the visitor whose *attempt* was refused can do, given the run as the refusal left it."""
+    now, agrees = attempt.now, attempt.agrees
+    goal = target(flow, run, now, agrees)
+    state = flow.states.get(attempt.state)
+    waits = missing(flow, run, state) if run is not None and run.trail and state is not None else ()
+    return Guidance(goal, passes(flow, run, goal, now, agrees), allowed(flow, run, now, agrees), waits)

@@ -1,0 +1,120 @@
+"""A run: one visitor's way through a flow, and what entering, going back and starting anew do to it (CONTRACT 1, 4).
+
+Every change is a new run. A run is bounded by its flow: the trail holds each state once, the history each transition
+once, by the latest entry or taking.
+"""
+
+from __future__ import annotations
+
+from typing import FrozenSet, NamedTuple, Optional, Tuple
+
+from flowguard.core.flow import Definition
+
+Values = Tuple[Tuple[str, str], ...]
+
+NOTHING: FrozenSet[str] = frozenset()
+
+
+class Run(NamedTuple):
+    """One visitor's way. With an empty trail it is only a name that counts on: as good as no run.
+
+    id: a random text, the same through restarts and resets.
+    seq: counts the changes, on through restarts and resets.
+    first: the `seq` with which this run began: what tells it from earlier runs of the same id.
+    trail: the states entered, each once, by its latest entry; the last is the current state.
+    history: the transitions taken, (from, to), each once, by its latest taking.
+    done: states of which a submission counted since they were last entered.
+    spent: `once` states that never pass again in this run.
+    values: the rule variables, (name, text as in the path), that hold for the whole run.
+    started, changed, entered: milliseconds since the epoch: of the run, its last change, the current state.
+    closed: the application said that the run is finished.
+    """
+
+    id: str
+    seq: int = 0
+    first: int = 0
+    trail: Tuple[str, ...] = ()
+    history: Tuple[Tuple[str, str], ...] = ()
+    done: FrozenSet[str] = NOTHING
+    spent: FrozenSet[str] = NOTHING
+    values: Values = ()
+    started: int = 0
+    changed: int = 0
+    entered: int = 0
+    closed: bool = False
+
+    @property
+    def current(self) -> Optional[str]:
+        return self.trail[-1] if self.trail else None
+
+    def begun(self, state: str, values: Values, now: int) -> Run:
+        """A new run of the same id, which begins in *state*."""
+        return Run(self.id, self.seq, self.seq + 1, (state,), values=values, started=now, entered=now)
+
+    def emptied(self) -> Run:
+        """After a reset or an expiry: only the id and the count go on."""
+        return Run(self.id, self.seq, self.seq + 1)
+
+    def entering(self, state: str, now: int) -> Run:
+        """*state* becomes the latest of the trail, and not done; the transition to it the latest of the history."""
+        step = (self.trail[-1], state)
+        return self._replace(
+            trail=(*(other for other in self.trail if other != state), state),
+            history=(*(taken for taken in self.history if taken != step), step),
+            done=self.done - {state},
+            entered=now,
+            closed=False,
+        )
+
+    def going_back(self, state: str, now: int) -> Run:
+        """Forget the states after *state*, what was done there, and the transitions from and to them."""
+        place = self.trail.index(state)
+        forgotten = frozenset(self.trail[place + 1 :])
+        return self._replace(
+            trail=self.trail[: place + 1],
+            history=tuple(step for step in self.history if not forgotten.intersection(step)),
+            done=self.done - forgotten - ({state} - self.spent),
+            entered=now,
+            closed=False,
+        )
+
+    def doing(self, state: str) -> Run:
+        return self if state in self.done else self._replace(done=self.done | {state})
+
+    def spending(self, state: str) -> Run:
+        return self if state in self.spent else self._replace(spent=self.spent | {state})
+
+    def freeing(self, state: str) -> Run:
+        return self._replace(spent=self.spent - {state}) if state in self.spent else self
+
+    def pinning(self, values: Values) -> Run:
+        """The first value of each variable holds for the whole run."""
+        known = dict(self.values)
+        added = tuple(pair for pair in values if pair[0] not in known)
+        return self._replace(values=self.values + added) if added else self
+
+    def agrees_with(self, values: Values) -> bool:
+        """Is no variable in *values* another than the run's?"""
+        if not values or not self.values:
+            return True
+        known = dict(self.values)
+        return all(known.get(name, value) == value for name, value in values)
+
+
+def exhausted(flow: Definition, run: Run) -> bool:
+    """Is every transition out of the current state taken, and does none lead to a `repeat` state? An end has none."""
+    state = flow.states[run.trail[-1]]
+    taken = frozenset(run.history)
+    return bool(state.to) and all(
+        (state.name, to) in taken and not flow.states[to].repeat for to in state.to
+    )
+
+
+def finished(flow: Definition, run: Run) -> bool:
+    """Is the current state an end or exhausted, and done where it is `submit`? Or did the application say so?"""
+    if run.closed:
+        return True
+    state = flow.states[run.trail[-1]]
+    if state.submit and state.name not in run.done:
+        return False
+    return state.end or exhausted(flow, run)
