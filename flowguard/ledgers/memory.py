@@ -1,0 +1,203 @@
+"""The ledger in the memory of one process: bounded, about a microsecond a verb, gone when the process ends.
+
+What is bounded is the number of records. When there is no place for another, those that have expired go first; then the
+one unused longest that has nothing spent (`keep` false) and no claim. Where there is none, a new key is
+`LedgerUnavailable`; the keys that are there go on. A claim whose lease is over still counts as a claim here: nobody has
+said yet what became of it, and it may have been a payment.
+
+Nothing is done in the background, and no request pays for more than a few of the places that others left behind.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from heapq import heappop, heappush
+from itertools import count
+from threading import Lock
+from typing import Iterator, Optional
+
+from flowguard.errors import ConfigError, LedgerUnavailable, Problem
+from flowguard.ledgers.base import Claim, Record
+
+CAPACITY = 100_000  # records (CONTRACT 7)
+DRAINED = 2  # expired records that make way for each new one: more than come, so that they drain away
+EXAMINED = 32  # places on a heap that one new record looks at, at most: about 20 microseconds
+
+
+class _Entry:
+    __slots__ = ("expires", "keep", "key", "place", "record")
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        self.record = Record("", 0, None)
+        self.expires = 0.0
+        self.keep = False
+        self.place = 0  # the number of its place among the deadlines; 0: it has none
+
+
+class _Deadlines:
+    """Entries by their expiry. A place is (expires, number, entry), and dead once its entry has another number.
+
+    Dead places are swept out a few at a time: what remains of a heap when its tail is cut off is a heap, so each new
+    place moves two from the tail of the old heap to the new one, the dead ones excepted. That bounds the places to
+    about twice the entries, without ever looking at all of them.
+    """
+
+    def __init__(self) -> None:
+        self._old: list[tuple[float, int, _Entry]] = []
+        self._new: list[tuple[float, int, _Entry]] = []
+        self._numbers = count(1)
+
+    def __len__(self) -> int:
+        return len(self._old) + len(self._new)
+
+    def add(self, entry: _Entry) -> None:
+        entry.place = next(self._numbers)
+        heappush(self._new, (entry.expires, entry.place, entry))
+        self._sweep()
+
+    def _sweep(self) -> None:
+        for _ in range(min(2, len(self._old))):
+            place = self._old.pop()
+            if place[2].place == place[1]:
+                heappush(self._new, place)
+        if not self._old:
+            self._old, self._new = self._new, self._old
+
+    def expired(self, now: float) -> Optional[_Entry]:
+        """Take an entry off that has expired; None if there is none among the first few places."""
+        for heap in (self._old, self._new):
+            for _ in range(EXAMINED):
+                if not heap or heap[0][0] > now:
+                    break
+                _, number, entry = heappop(heap)
+                if entry.place == number:
+                    return entry
+        return None
+
+
+class MemoryLedger:
+    """A `flowguard.ledgers.base.Ledger` for one process, of *capacity* records at most (about 1 kB each, and the text).
+
+    Each process that has one has its own: behind several workers a replay finds another that knows nothing of it.
+    """
+
+    name = "memory://"
+
+    def __init__(self, capacity: int = CAPACITY) -> None:
+        if isinstance(capacity, bool) or not isinstance(capacity, int) or capacity < 1:
+            raise ConfigError([Problem("ledger", f"capacity is {capacity!r}, not a whole number of at least 1.")])
+        self.capacity = capacity
+        self._entries: dict[str, _Entry] = {}
+        self._idle: OrderedDict[str, _Entry] = OrderedDict()  # those that may go, the one unused longest first
+        self._deadlines = _Deadlines()
+        self._lock = Lock()
+
+    def __repr__(self) -> str:
+        return f"MemoryLedger(capacity={self.capacity})"
+
+    def read(self, key: str, *, now: float) -> Optional[Record]:
+        """The record of *key*; to read it is to use it."""
+        with self._lock:
+            entry = self._find(key, now)
+            return entry.record if entry else None
+
+    def claim(self, key: str, claim: Claim, *, text: str, expires: float, now: float) -> Record:
+        """Take *claim* if nobody holds one. Raises `LedgerUnavailable` where a new key has no place."""
+        with self._lock:
+            entry = self._find(key, now)
+            if entry is None:
+                return self._create(key, now, Record(text, 1, claim), expires, False)
+            if entry.record.claim is None:
+                self._put(entry, entry.record._replace(claim=claim), max(expires, entry.expires), entry.keep)
+            return entry.record
+
+    def write(self, key: str, text: str, *, version: int, expires: float, keep: bool, now: float,
+              release: Optional[str] = None) -> bool:
+        """Replace the text of *version*. Raises `LedgerUnavailable` where a new key has no place."""
+        with self._lock:
+            entry = self._find(key, now)
+            if entry is None:
+                if version == 0:
+                    self._create(key, now, Record(text, 1, None), expires, keep)
+                return version == 0
+            record = entry.record
+            if record.version != version and (record.version, record.text) != (version + 1, text):
+                return False
+            held = None if record.claim is None or record.claim.token == release else record.claim
+            self._put(entry, Record(text, version + 1, held), expires, keep)
+            return True
+
+    def release(self, key: str, token: str, *, now: float) -> None:
+        """End the claim of *token*."""
+        with self._lock:
+            entry = self._find(key, now)
+            if entry is not None and entry.record.claim is not None and entry.record.claim.token == token:
+                self._put(entry, entry.record._replace(claim=None), entry.expires, entry.keep)
+
+    def scan(self, now: float) -> Iterator[tuple[str, Record, float]]:
+        """Every record, with its key and its expiry, as they are at the first step. For operators: it copies them."""
+        with self._lock:
+            found = [(entry.key, entry.record, entry.expires) for entry in self._entries.values()]
+        return (row for row in found if row[2] > now)
+
+    def purge(self, now: float) -> int:
+        """Forget what has expired; how many that was. For operators: it looks at every record."""
+        with self._lock:
+            gone = [entry for entry in self._entries.values() if entry.expires <= now]
+            for entry in gone:
+                self._remove(entry)
+            return len(gone)
+
+    def forget(self, key: str) -> None:
+        """Forget *key*, whatever it holds."""
+        with self._lock:
+            entry = self._entries.get(key)
+            if entry is not None:
+                self._remove(entry)
+
+    # All below: the lock is held.
+
+    def _find(self, key: str, now: float) -> Optional[_Entry]:
+        entry = self._entries.get(key)
+        if entry is None:
+            return None
+        if entry.expires <= now:
+            self._remove(entry)
+            return None
+        if key in self._idle:
+            self._idle.move_to_end(key)
+        return entry
+
+    def _create(self, key: str, now: float, record: Record, expires: float, keep: bool) -> Record:
+        self._make_room(now)
+        entry = self._entries[key] = _Entry(key)
+        self._put(entry, record, expires, keep)
+        return record
+
+    def _make_room(self, now: float) -> None:
+        for _ in range(DRAINED):
+            entry = self._deadlines.expired(now)
+            if entry is not None:
+                self._remove(entry)
+        if len(self._entries) < self.capacity:
+            return
+        if not self._idle:
+            raise LedgerUnavailable(self.name, f"all {self.capacity} places hold a submission that must be remembered")
+        self._remove(next(iter(self._idle.values())))
+
+    def _put(self, entry: _Entry, record: Record, expires: float, keep: bool) -> None:
+        entry.record, entry.keep = record, keep
+        if expires != entry.expires or not entry.place:
+            entry.expires = expires
+            self._deadlines.add(entry)
+        if keep or record.claim is not None:
+            self._idle.pop(entry.key, None)
+        else:
+            self._idle[entry.key] = entry
+            self._idle.move_to_end(entry.key)
+
+    def _remove(self, entry: _Entry) -> None:
+        entry.place = 0
+        del self._entries[entry.key]
+        self._idle.pop(entry.key, None)
