@@ -1,0 +1,524 @@
+"""A naive reference model of the contract: sections 2 (in part), 3, 4 (the table) and the target of 5.
+
+Written from the contract's text alone, to be compared with the real thing (test_differential.py). Plain lists, sets and
+dicts; slow and obvious on purpose. It imports nothing of flowguard. Each rule stands beside the sentence that it does.
+
+Left out: parameters in keys, rule variables, "body:", undoes, instance, vary, bind, effects, fence, open, exempt,
+report mode, the application's own words (`Flowguard: success`), ledgers and concurrency.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from typing import Any, Callable, NamedTuple, Optional
+from urllib.parse import urljoin, urlsplit
+
+SAFE = ("GET", "HEAD", "OPTIONS")
+REDIRECTS = (301, 302, 303, 307, 308)
+# "`ttl`, `idle` and `max_seconds` are lengthened by 60 seconds, `min_seconds` is not shortened."
+GRACE = 60  # seconds
+TTL = 14_400  # "`ttl` (14,400 seconds from the run's beginning)"
+REJECT = ["*/login*", "*/signin*"]  # the flow's default
+
+
+class Answer(NamedTuple):
+    """What the application would answer; `raises` stands for an exception before the first byte."""
+
+    status: int = 200
+    content_type: Optional[str] = "text/html; charset=utf-8"
+    location: Optional[str] = None
+    raises: bool = False
+
+
+class Reply(NamedTuple):
+    """What the guard does: `seen` is the run as the application sees it, `problem` what a refusal says."""
+
+    called: bool
+    reason: Optional[str]
+    target: Optional[str]
+    run: Optional[Run]
+    seen: Optional[dict[str, Any]] = None
+    problem: Optional[dict[str, Any]] = None
+    stuck: bool = False
+
+
+class Run:
+    """One visitor's way: trail, history, what is done and spent, and three times (seconds)."""
+
+    def __init__(self, start: str, now: float) -> None:
+        self.trail: list[str] = [start]
+        self.history: list[tuple[str, str]] = []
+        self.done: set[str] = set()
+        self.spent: set[str] = set()
+        self.begun = now  # "seconds from the run's beginning"
+        self.changed = now  # "seconds since the last change"
+        self.since = now  # since when the current state is current
+
+    @property
+    def current(self) -> str:
+        return self.trail[-1]  # "the *current* state is the last of them"
+
+    def facts(self) -> Any:
+        return (self.trail, self.history, self.done, self.spent, self.begun, self.since)
+
+    def enter(self, state: str, now: float) -> None:
+        if state == self.current:
+            return  # "S is entered if it was not yet"
+        step = (self.current, state)
+        if step in self.history:
+            self.history.remove(step)  # "the transitions taken, each once, by its latest taking"
+        self.history.append(step)
+        if state in self.trail:
+            self.trail.remove(state)  # "the states entered, each once, by its latest entry"
+        self.trail.append(state)
+        self.done.discard(state)  # "Entering a state anew makes it the latest of the trail, and not done."
+        self.since = now
+
+    def go_back(self, state: str, once: bool, now: float) -> None:
+        place = self.trail.index(state)
+        forgotten = self.trail[place + 1 :]
+        # "Going back to T forgets the states after T in the trail, what was done there, and the transitions from and to
+        # them; T is no longer done, unless it is `once` and spent; what is spent stays spent"
+        self.trail = self.trail[: place + 1]
+        self.done -= set(forgotten)
+        self.history = [(a, b) for a, b in self.history if a not in forgotten and b not in forgotten]
+        if not (once and state in self.spent):
+            self.done.discard(state)
+        self.since = now
+
+
+class Key(NamedTuple):
+    """One key of the paths: its methods (None: all of them), its path, and the state or companion it belongs to."""
+
+    methods: Optional[list[str]]
+    path: str
+    name: str
+
+    def names(self, method: str) -> bool:
+        return self.methods is None or method in self.methods  # "without methods, all of them"
+
+    def takes_unsafe(self) -> bool:
+        return self.methods is None or any(method not in SAFE for method in self.methods)
+
+
+def read_key(text: str, name: str) -> Key:
+    methods, _, path = text.rpartition(" ")
+    return Key([m.strip().upper() for m in methods.split(",")] if methods else None, path, name)
+
+
+class Model:
+    """The rules for one flow. `mount` and `host` say where the application is mounted."""
+
+    def __init__(self, paths: dict[str, Any], *, mount: str = "", host: str = "localhost", **options: Any) -> None:
+        self.options = options
+        self.mount = mount
+        self.host = host
+        self.keys: list[Key] = []
+        self.states: dict[str, dict[str, Any]] = {}
+        self.companions: dict[str, list[str]] = {}
+        for text, value in paths.items():
+            # "The value is a dict, or a string: the name of the state that this path belongs to as well"
+            name = value if isinstance(value, str) else value.get("state", text)
+            self.keys.append(read_key(text, name))
+            if isinstance(value, str):
+                continue
+            if "within" in value:
+                self.companions[name] = value["within"]
+            else:
+                self.states[name] = value
+        # "`start`: the first state, if none says so"
+        self.starts = [name for name, value in self.states.items() if value.get("start")] or list(self.states)[:1]
+
+    # --- section 2: what a state is ---------------------------------------------------------------------------------
+
+    def to(self, s: str) -> dict[str, Any]:
+        successors = self.states[s].get("to", [])
+        # "names of the successors; or a mapping from successor to a condition (`True`: none)"
+        return successors if isinstance(successors, dict) else dict.fromkeys(successors, True)
+
+    def requires(self, s: str) -> list[Any]:
+        declared = list(self.states)
+        # "`ordered` (every state requires all that are declared before it)"
+        before = declared[: declared.index(s)] if self.options.get("ordered") else []
+        own = [need for need in self.states[s].get("requires", []) if need not in before]
+        return before + own
+
+    def once(self, s: str) -> bool:
+        return bool(self.states[s].get("once"))
+
+    def submit(self, s: str) -> bool:
+        return bool(self.states[s].get("submit")) or self.once(s)  # "`once` ... implies `submit`"
+
+    def repeat(self, s: str) -> bool:
+        return bool(self.states[s].get("repeat"))
+
+    def back(self, s: str) -> str:
+        return str(self.states[s].get("back", self.options.get("back", "refuse")))  # default: "the flow's"
+
+    def min_seconds(self, s: str) -> float:
+        return self.states[s].get("min_seconds") or 0
+
+    def max_seconds(self, s: str) -> float:
+        most = self.states[s].get("max_seconds")
+        return float("inf") if most is None else most + GRACE
+
+    def resolve(self, method: str, path: str) -> Optional[str]:
+        """The name of the state or companion that judges this request; None: the path belongs to no flow."""
+        # "A path as declared, or its twin with or without the last slash, is that state."
+        keys = [key for key in self.keys if key.path.rstrip("/") == path.rstrip("/")]
+        for key in keys:
+            if key.names(method):
+                return key.name
+        for key in keys:
+            if method in SAFE and key.names("GET"):
+                return key.name  # "HEAD and OPTIONS go with GET where a key names GET"
+        for key in keys:
+            if key.takes_unsafe():
+                return key.name  # "A method that no key ... names is judged by its first key that takes an unsafe one"
+        return keys[0].name if keys else None  # "or, if none does, by its first key"
+
+    def get_path(self, s: str) -> Optional[str]:
+        """The first declared path of S that takes GET."""
+        return next((key.path for key in self.keys if key.name == s and key.names("GET")), None)
+
+    def can_be_submitted(self, s: str) -> bool:
+        """Is there a method and a path that make a submission of S?"""
+        named = {method for key in self.keys for method in key.methods or [] if method not in SAFE}
+        paths = [key.path for key in self.keys if key.name == s]
+        return any(self.resolve(method, path) == s for path in paths for method in named | {"POST", "OTHER"})
+
+    # --- words ------------------------------------------------------------------------------------------------------
+
+    def completed(self, run: Run, s: str) -> bool:
+        # "A state is *completed* if it is in the trail and, where it is `submit`, done."
+        return s in run.trail and (not self.submit(s) or s in run.done)
+
+    def met(self, run: Optional[Run], need: Any) -> bool:
+        if run is None:
+            return False
+        if isinstance(need, list):
+            return any(self.completed(run, name) for name in need)  # "a nested list means ANY of those"
+        return self.completed(run, need)
+
+    def exhausted(self, run: Run) -> bool:
+        successors = self.to(run.current)
+        # "every transition out of it is taken and none leads to a `repeat` state"; an end is not exhausted
+        return bool(successors) and all((run.current, s) in run.history and not self.repeat(s) for s in successors)
+
+    def finished(self, run: Run) -> bool:
+        c = run.current
+        # "*finished* when the current state is an end or *exhausted* ..., and it is done where it is `submit`"
+        return (not self.to(c) or self.exhausted(run)) and (not self.submit(c) or c in run.done)
+
+    def is_open(self, run: Run, s: str) -> bool:
+        # "C → S is declared, and was not yet taken or S is `repeat`"
+        return s in self.to(run.current) and ((run.current, s) not in run.history or self.repeat(s))
+
+    def agrees(self, condition: Any) -> bool:
+        return condition is None or condition is True or bool(condition(None))
+
+    def stuck(self, run: Run) -> bool:
+        """No way on from C, "times aside"."""
+        c = run.current
+        if self.can_be_submitted(c) and self.line_2_submission(run, 0, times=False) == "pass":
+            return False  # "no submission of C would pass"
+        for s in self.to(c):
+            if not self.is_open(run, s):
+                continue
+            # "and no transition from C can be entered by any method that its path takes"
+            if self.get_path(s) and self.line_4(run, s, True, 0, times=False) == "pass":
+                return False
+            unsafe = any(key.name == s and key.takes_unsafe() for key in self.keys)
+            if unsafe and self.line_4(run, s, False, 0, times=False) == "pass":
+                return False
+        return True
+
+    # --- section 3: may it pass? ------------------------------------------------------------------------------------
+    # Each gives "pass" or a reason.
+
+    def line_1(self, s: str, safe: bool, reason: str) -> str:
+        if s not in self.starts:
+            return reason  # "pass if S is a start ... Otherwise refuse `not_started`"
+        if not self.agrees(self.states[s].get("when")):
+            return "condition"  # "and its `when` agrees (else `condition`)"
+        if not safe and self.once(s):
+            return reason  # "but not a submission of a `once` state, which needs a run first"
+        if not safe and self.min_seconds(s):
+            return "too_fast"  # "nor of one with `min_seconds` (`too_fast`)"
+        return "pass"
+
+    def line_2_submission(self, run: Run, now: float, times: bool = True) -> str:
+        s = run.current
+        if self.repeat(s):
+            return "pass"  # "A submission: pass if S is `repeat`"
+        if self.finished(run) or s in run.done or (self.once(s) and s in run.spent):
+            return "duplicate"  # "refuse `duplicate` if the run is finished, or S is done, or S is `once` and spent"
+        if times and now - run.since < self.min_seconds(s):
+            return "too_fast"  # "`too_fast`, ... by S's `min_seconds`"
+        if times and now - run.since > self.max_seconds(s):
+            return "expired"  # "or `expired` (and the run ends), by S's ... `max_seconds`"
+        return "pass"
+
+    def line_4(self, run: Run, s: str, safe: bool, now: float, times: bool = True) -> str:
+        c = run.current
+        if not safe and self.once(s) and s in run.spent:
+            return "duplicate"  # "`duplicate` for a submission of a `once` state that is spent"
+        if self.submit(c) and c not in run.done:
+            return "skipped"  # "`skipped` if C is `submit` and not done"
+        if not all(self.met(run, need) for need in self.requires(s)):
+            return "skipped"  # "or a state that S requires is not completed"
+        if times and (now - run.since < self.min_seconds(c) or (self.min_seconds(s) and not safe)):
+            return "too_fast"  # "if C's `min_seconds` have not passed, or S has some and this is a submission"
+        if times and now - run.since > self.max_seconds(c):
+            return "expired"  # "`expired` (and the run ends) if C's `max_seconds` have passed"
+        if not (self.agrees(self.to(c)[s]) and self.agrees(self.states[s].get("when"))):
+            return "condition"  # "`condition` if one says no"
+        return "pass"
+
+    def line_5(self, run: Run, s: str, safe: bool) -> bool:
+        if s not in run.trail or self.back(s) == "refuse":
+            return False  # "S is in the trail and its `back` is not `refuse`."
+        if safe:
+            return True  # "Safe: pass, as a look"
+        later = run.trail[run.trail.index(s) :]
+        # "A submission: pass if `back` is `edit`, unless S or a state entered after it is `once` and spent."
+        return self.back(s) == "edit" and not any(self.once(x) and x in run.spent for x in later)
+
+    def decide(self, run: Optional[Run], s: str, safe: bool, now: float, lost: str = "not_started") -> tuple[str, str]:
+        """("pass", how) or ("refuse", reason). How: begin, reload, submit, enter, look, edit."""
+
+        def verdict(result: str, how: str) -> tuple[str, str]:
+            return ("pass", how) if result == "pass" else ("refuse", result)
+
+        if run is None:
+            return verdict(self.line_1(s, safe, lost), "begin")
+        c = run.current
+        if s == c and safe:
+            # "Safe: pass (a reload; in a finished run, if S is a start, a new run begins)."
+            return ("pass", "begin" if self.finished(run) and s in self.starts else "reload")
+        if s == c:
+            return verdict(self.line_2_submission(run, now), "submit")
+        if self.finished(run):
+            return verdict(self.line_1(s, safe, "finished"), "begin")  # "as 1, with the reason `finished`"
+        if self.is_open(run, s):
+            result = self.line_4(run, s, safe, now)
+            # "(Where this would refuse a safe request that line 5 passes, line 5 decides.)"
+            if not (result != "pass" and safe and self.line_5(run, s, safe)):
+                return verdict(result, "enter")
+        if self.line_5(run, s, safe):
+            return ("pass", "look" if safe else "edit")
+        if s in self.starts and (self.options.get("restart") or self.stuck(run)):
+            return verdict(self.line_1(s, safe, "illegal"), "begin")  # "judged as in line 1, refused as `illegal`"
+        if (c, s) in run.history:
+            return ("refuse", "duplicate")  # "`duplicate` if C → S was taken already"
+        if not safe and s in run.trail and self.back(s) != "refuse":
+            # "or if this is a submission of a state in the trail whose `back` is not `refuse`; else `illegal`"
+            return ("refuse", "duplicate")
+        return ("refuse", "illegal")
+
+    # --- section 4: did it count? -----------------------------------------------------------------------------------
+
+    def read_location(self, path: str, location: str) -> tuple[Optional[str], str]:
+        """The path below the mount point on the same host, or None; and the text that globs with a `?` see."""
+        url = urljoin(f"http://{self.host}{self.mount}{path}", location)
+        parts = urlsplit(url)
+        here = (parts.hostname or "") == self.host.split(":")[0]  # "HTTP_HOST, port ignored"
+        if not here or not (parts.path + "/").startswith(self.mount + "/"):
+            return None, url  # "anything else is out of the flow"
+        below = parts.path[len(self.mount) :] or "/"
+        return below, below + ("?" + parts.query if parts.query else "")
+
+    def matches(self, rules: list[Any], path: str, answer: Answer, safe: bool) -> bool:
+        for rule in rules:
+            if isinstance(rule, int):
+                if rule == answer.status and not safe:
+                    return True  # "statuses (`200`), for submissions"
+            elif self.is_redirect(answer):
+                below, full = self.read_location(path, answer.location or "")
+                # "matched against the path below the mount point on the same host, with its query if the glob has a
+                # `?`, else against the whole URL"
+                text = below if below is not None and "?" not in rule else full
+                if re.fullmatch(".*".join(map(re.escape, rule.split("*"))), text, re.DOTALL):
+                    return True
+        return False
+
+    def is_redirect(self, answer: Answer) -> bool:
+        return answer.status in REDIRECTS and answer.location is not None
+
+    def read_answer(self, run: Optional[Run], s: str, safe: bool, path: str, answer: Answer) -> tuple[str, str]:
+        """The table's row: (word, state to go back to)."""
+        state = self.states[s]
+        if answer.raises:
+            return ("nothing" if safe else "unknown", "")  # "An exception before that is *unknown*"
+        if self.matches(state.get("reject", []) + self.options.get("reject", REJECT), path, answer, safe):
+            return ("nothing" if safe else "failed", "")
+        if self.matches(state.get("accept", []), path, answer, safe):
+            return ("entered" if safe else "success", "")
+        if self.is_redirect(answer):
+            return self.read_redirect(run, s, safe, path, answer)
+        if 200 <= answer.status < 300 and safe:
+            return ("entered", "")
+        if 200 <= answer.status < 300:
+            html = "html" in (answer.content_type or "")
+            return ("shown" if html and answer.status not in (201, 202, 204, 205) else "success", "")
+        if 400 <= answer.status < 500:
+            return ("nothing" if safe else "failed", "")
+        return ("nothing" if safe else "unknown", "")  # "anything else (1xx, 304, 5xx, an exception)"
+
+    def read_redirect(self, run: Optional[Run], s: str, safe: bool, path: str, answer: Answer) -> tuple[str, str]:
+        below, _ = self.read_location(path, answer.location or "")
+        target = self.resolve("GET", below) if below is not None else None
+        if target not in self.states:
+            target = None  # a companion, or a path of nobody: "no state of this flow"
+        # "a redirect to a successor of S; where S is an end, also to another start or to anything that is no state"
+        end = not self.to(s)
+        if target in self.to(s) or (end and (target is None or (target in self.starts and target != s))):
+            return ("entered and done" if safe else "success", "")
+        if target == s:
+            return ("nothing" if safe else "failed", "")  # "a redirect to S itself"
+        if target is not None and run is not None and target in run.trail:
+            # "the run goes back to that state | the same; failed for `once`"
+            return ("back", target) if safe or not self.once(s) else ("failed", "")
+        return ("nothing" if safe else "unknown", "")  # "any other redirect"
+
+    def settle(
+        self, run: Optional[Run], s: str, safe: bool, how: str, path: str, answer: Answer, now: float
+    ) -> Optional[Run]:
+        """The run after the answer. *run* is a copy of the visitor's and may be changed."""
+        if how == "look":
+            return run  # "A look changes nothing."
+        word, place = self.read_answer(run, s, safe, path, answer)
+        made_done = word in ("success", "entered and done")
+        if word in ("nothing", "failed", "unknown"):
+            # "A `once` state is *spent* by success and by unknown, and set free by failed and shown"
+            if run is not None and self.once(s) and not safe:
+                (run.spent.add if word == "unknown" else run.spent.discard)(s)
+            return run
+        if word == "back":
+            assert run is not None
+            run.go_back(place, self.once(place), now)
+        elif how == "begin":
+            run = Run(s, now)
+        elif how == "edit":
+            assert run is not None
+            if word == "shown":
+                return run
+            # "When a submission of an earlier state (`edit`) succeeds, the run goes back to that state, ... then done."
+            run.go_back(s, self.once(s), now)
+        else:
+            assert run is not None
+            run.enter(s, now)
+        if made_done:
+            run.done.add(s)
+        if self.once(s) and not safe:
+            (run.spent.add if word == "success" else run.spent.discard)(s)
+        return self.begin_again_if_exhausted(run, made_done, made_done and not safe, now)
+
+    def begin_again_if_exhausted(self, run: Run, made_done: bool, made_spent: bool, now: float) -> Run:
+        """ "If the exhausted state is a start, a new run begins in it at once: its trail is that state alone, done and
+        spent only as far as this request made it so." """
+        c = run.current
+        if not (self.exhausted(run) and c in self.starts):
+            return run
+        again = Run(c, now)
+        if made_done:
+            again.done.add(c)
+        if made_spent and self.once(c):
+            again.spent.add(c)
+        return again
+
+    # --- section 5: the target --------------------------------------------------------------------------------------
+
+    def target_state(self, run: Optional[Run], now: float) -> str:
+        if run is None:
+            return self.starts[0]  # "Without a run: the first start."
+        if self.finished(run):
+            return run.current  # "In a finished run: its current state."
+        if run.current in run.done:
+            on = [
+                s
+                for s in self.to(run.current)
+                if self.get_path(s) and self.decide(run, s, True, now) == ("pass", "enter")
+            ]
+            if len(on) == 1:
+                return on[0]  # "where that is done and exactly one successor can be entered by a GET, that successor"
+        return run.current  # "Otherwise the current state"
+
+    def target(self, run: Optional[Run], now: float) -> Optional[str]:
+        state = self.target_state(run, now)
+        # "Where no GET can pass there (the path takes only a POST, a condition says no, ...), the answer is a 409"
+        return self.get_path(state) if self.decide(run, state, True, now)[0] == "pass" else None
+
+    def allowed(self, run: Optional[Run], now: float) -> list[str]:
+        """ "`allowed` (what a GET would enter)" """
+        enters = (("pass", "enter"), ("pass", "begin"))
+        return [s for s in self.states if self.get_path(s) and self.decide(run, s, True, now) in enters]
+
+    def missing(self, run: Optional[Run], name: str) -> list[Any]:
+        """ "`missing` (the current state first if it must be submitted, then every unmet requirement)" """
+        first = []
+        if run is not None and self.submit(run.current) and run.current not in run.done:
+            first = [run.current]
+        needs = self.requires(name) if name in self.states else []
+        return first + [need for need in needs if not self.met(run, need) and need not in first]
+
+    # --- a request --------------------------------------------------------------------------------------------------
+
+    def is_over(self, run: Run, now: float) -> bool:
+        ttl, idle = self.options.get("ttl", TTL), self.options.get("idle")
+        return now - run.begun > ttl + GRACE or (idle is not None and now - run.changed > idle + GRACE)
+
+    def view(self, run: Optional[Run], now: float) -> dict[str, Any]:
+        return {
+            "current": run.current if run else None,
+            "history": list(run.history) if run else [],
+            "allowed": self.allowed(run, now),
+        }
+
+    def request(self, run: Optional[Run], method: str, path: str, now: float, answer: Answer) -> Reply:
+        """One request of the visitor whose run is *run* (None: no run). Nothing that was passed in is changed."""
+        method = method.upper()  # "Methods are compared in upper case."
+        if self.options.get("reset") == path:
+            # "`reset` (a path that the guard answers itself: GET or POST forgets the run, 303 to the start)"
+            return Reply(False, None, self.get_path(self.starts[0]), None)
+        name = self.resolve(method, path)
+        if name is None:
+            return Reply(True, None, None, run)  # "Requests whose path belongs to no flow pass untouched"
+        usable = None if run is not None and self.is_over(run, now) else run
+        lost = "not_started" if usable is run else "expired"
+        safe = method in SAFE
+        if name in self.companions:
+            # "A companion path passes only if the current state is in its list; else `illegal`."
+            inside = usable is not None and usable.current in self.companions[name]
+            verdict, what = ("pass", "companion") if inside else ("refuse", "illegal")
+        else:
+            verdict, what = self.decide(usable, name, safe, now, lost)
+        if verdict == "refuse":
+            return self.refuse(run, usable, name, what, method, now)
+        seen = self.view(usable, now)
+        if what == "companion" or method in ("HEAD", "OPTIONS"):
+            return Reply(True, None, None, run, seen)  # "HEAD and OPTIONS ... never change a run"; a companion neither
+        after = self.settle(copy.deepcopy(usable), name, safe, what, path, answer, now)
+        if after is None or (usable is not None and after.facts() == usable.facts()):
+            return Reply(True, None, None, run, seen)
+        after.changed = now
+        return Reply(True, None, None, after, seen)
+
+    def refuse(
+        self, run: Optional[Run], usable: Optional[Run], name: str, reason: str, method: str, now: float
+    ) -> Reply:
+        if reason == "expired" and usable is not None and method not in ("HEAD", "OPTIONS"):
+            run = usable = None  # "`expired` (and the run ends)"
+        problem = {
+            "reason": reason,
+            "state": name,
+            "current": usable.current if usable else None,
+            "missing": self.missing(usable, name),
+            "allowed": self.allowed(usable, now),
+        }
+        stuck = usable is not None and not self.finished(usable) and self.stuck(usable)
+        return Reply(False, reason, self.target(usable, now), run, None, problem, stuck)
+
+
+Condition = Callable[[Any], bool]
