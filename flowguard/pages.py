@@ -1,0 +1,103 @@
+"""The HTML of an answer: one self-contained document, without a script and without anything from outside.
+
+Made to be read by anybody: on a phone of 320 px, in the dark, on paper, aloud, and enlarged.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from html import escape
+from typing import NamedTuple, Sequence, Tuple
+
+from flowguard.texts import Phrase, primary
+
+# Scripts that are written from right to left, by primary language: the direction of a page follows its language.
+RIGHT_TO_LEFT = frozenset(("ar", "dv", "fa", "he", "ku", "ps", "sd", "ug", "ur", "yi"))
+
+# Contrasts (WCAG 2.2, 1.4.3 asks for 4.5): text 16.1 and 15.3, link 7.6 and 7.3, note 13.6 and 12.4 (light, dark).
+STYLE = """
+:root{color-scheme:light dark;--page:#f3f4f6;--sheet:#fff;--text:#1b1f27;--line:#d5d9e0;--link:#0b4fb3;--on-link:#fff;\
+--note:#fff4d6;--note-line:#b27b00}
+@media (prefers-color-scheme:dark){:root{--page:#12151b;--sheet:#1c2129;--text:#eceff4;--line:#363d49;--link:#9cc4ff;\
+--on-link:#0c1524;--note:#3a2f12;--note-line:#e0b040}}
+*{box-sizing:border-box}
+html{background:var(--page);color:var(--text);font:100%/1.55 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
+body{margin:0;padding:clamp(1rem,6vw,4rem) clamp(1rem,4vw,2rem)}
+main{max-width:36rem;margin-inline:auto;padding:clamp(1.25rem,5vw,2.5rem);background:var(--sheet);\
+border:1px solid var(--line);border-radius:.75rem;overflow-wrap:break-word;hyphens:auto}
+h1{margin:0 0 .75rem;font-size:clamp(1.4rem,1.1rem + 1.6vw,1.9rem);line-height:1.25;text-wrap:balance}
+p{margin:0 0 1rem}
+p:last-child,ul:last-child{margin-bottom:0}
+.note{padding:.65rem .9rem;background:var(--note);border-inline-start:.3rem solid var(--note-line);\
+border-radius:.3rem}
+ul{display:flex;flex-wrap:wrap;gap:.75rem;margin:1.5rem 0 0;padding:0;list-style:none}
+a{display:inline-block;min-height:2.75rem;padding:.55rem 1.1rem;border:2px solid var(--link);border-radius:.5rem;\
+color:var(--link);font-weight:600;text-decoration:underline;text-underline-offset:.2em;text-decoration-thickness:1px}
+li:first-child a{background:var(--link);color:var(--on-link)}
+a:hover{text-decoration-thickness:3px}
+a:focus-visible{outline:3px solid var(--text);outline-offset:3px}
+@media (max-width:30rem){li,a{width:100%;text-align:center}}
+@media print{html,main{background:#fff;color:#000}body{padding:0}main{border:0;padding:0}\
+a,li:first-child a{border:0;padding:0;background:none;color:#000}a::after{content:" (" attr(href) ")";font-weight:400}}
+"""
+
+_DIGEST = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
+
+# Nothing may be loaded or run and no form sent; the one style sheet is named by its digest, so that no other applies.
+POLICY = f"default-src 'none'; style-src 'sha256-{_DIGEST}'; base-uri 'none'; form-action 'none'"
+
+
+class Link(NamedTuple):
+    """A way on. `href` is a URL that may be linked: whoever makes it answers for that."""
+
+    href: str
+    text: Phrase
+
+
+class Page(NamedTuple):
+    """What a page says. `note`: what must not be overlooked."""
+
+    lang: str
+    title: Phrase
+    text: Tuple[Phrase, ...]
+    note: Tuple[Phrase, ...] = ()
+    links: Tuple[Link, ...] = ()
+
+
+def render(page: Page) -> bytes:
+    """The page as an HTML document in UTF-8."""
+    said = [_element(page, "p", phrase) for phrase in page.text]
+    noted = [_element(page, "p", phrase, ' class="note"') for phrase in page.note]
+    body = [_element(page, "h1", page.title), *said, *noted, *_list(page, page.links)]
+    return _document(page, f"<style>{STYLE}</style>\n", "<main>\n" + "\n".join(body) + "\n</main>")
+
+
+def render_redirect(page: Page) -> bytes:
+    """The short document that goes with a redirect: few will ever see it."""
+    return _document(page, "", "\n".join(f"<p>{_anchor(page, link)}</p>" for link in page.links))
+
+
+def _document(page: Page, head: str, body: str) -> bytes:
+    direction = ' dir="rtl"' if primary(page.lang).lower() in RIGHT_TO_LEFT else ""
+    text = (
+        f'<!DOCTYPE html>\n<html lang="{escape(page.lang)}"{direction}>\n<head>\n<meta charset="utf-8">\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"{_element(page, 'title', page.title)}\n{head}</head>\n<body>\n{body}\n</body>\n</html>\n"
+    )
+    return text.encode("utf-8", "xmlcharrefreplace")
+
+
+def _list(page: Page, links: Sequence[Link]) -> Sequence[str]:
+    items = "\n".join(f"<li>{_anchor(page, link)}</li>" for link in links)
+    return (f"<ul>\n{items}\n</ul>",) if items else ()
+
+
+def _anchor(page: Page, link: Link) -> str:
+    return _element(page, "a", link.text, f' href="{escape(link.href)}"')
+
+
+def _element(page: Page, name: str, phrase: Phrase, attributes: str = "") -> str:
+    """An element with text in it, which says its language where that is not the page's."""
+    lang = "" if phrase.lang == page.lang else f' lang="{escape(phrase.lang)}"'
+    return f"<{name}{attributes}{lang}>{escape(phrase.text)}</{name}>"
