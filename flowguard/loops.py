@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Tuple
 
 from werkzeug.http import dump_cookie
 
@@ -43,8 +42,8 @@ class Loops:
         times = (*_recent(cookie_value, now), int(now))
         return ".".join(str(time) for time in times[-LIMIT:])
 
-    def set_cookie(self, value: str, *, path: str = "/", secure: bool = False) -> Tuple[str, str]:
-        """The header that hands the visitor this value, for as long as it counts; with an empty value, takes it away."""
+    def set_cookie(self, value: str, *, path: str = "/", secure: bool = False) -> tuple[str, str]:
+        """The header that hands the visitor this value for as long as it counts; an empty value takes it away."""
         age = WINDOW if value else 0
         text = dump_cookie(
             self.cookie_name, value, max_age=age, path=path, secure=secure, httponly=True, samesite="Lax"
@@ -52,7 +51,7 @@ class Loops:
         return ("Set-Cookie", text)
 
 
-def _recent(cookie_value: str, now: float) -> Tuple[int, ...]:
+def _recent(cookie_value: str, now: float) -> tuple[int, ...]:
     """The times in the window; those as far ahead as well, since hosts' clocks differ."""
     if not _TIMES.fullmatch(cookie_value):
         return ()

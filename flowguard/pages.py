@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from html import escape
-from typing import NamedTuple, Sequence, Tuple
+from typing import NamedTuple
 
 from flowguard.texts import Phrase, primary
 
@@ -28,18 +28,18 @@ main{max-width:36rem;margin-inline:auto;padding:clamp(1.25rem,5vw,2.5rem);backgr
 border:1px solid var(--line);border-radius:.75rem;overflow-wrap:break-word;hyphens:auto}
 h1{margin:0 0 .75rem;font-size:clamp(1.4rem,1.1rem + 1.6vw,1.9rem);line-height:1.25;text-wrap:balance}
 p{margin:0 0 1rem}
-p:last-child,ul:last-child{margin-bottom:0}
+p:last-child{margin-bottom:0}
 .note{padding:.65rem .9rem;background:var(--note);border-inline-start:.3rem solid var(--note-line);\
 border-radius:.3rem}
-ul{display:flex;flex-wrap:wrap;gap:.75rem;margin:1.5rem 0 0;padding:0;list-style:none}
+.ways{display:flex;flex-wrap:wrap;gap:.75rem;margin-top:1.5rem}
 a{display:inline-block;min-height:2.75rem;padding:.55rem 1.1rem;border:2px solid var(--link);border-radius:.5rem;\
 color:var(--link);font-weight:600;text-decoration:underline;text-underline-offset:.2em;text-decoration-thickness:1px}
-li:first-child a{background:var(--link);color:var(--on-link)}
+a:first-child{background:var(--link);color:var(--on-link)}
 a:hover{text-decoration-thickness:3px}
 a:focus-visible{outline:3px solid var(--text);outline-offset:3px}
-@media (max-width:30rem){li,a{width:100%;text-align:center}}
+@media (max-width:30rem){a{width:100%;text-align:center}}
 @media print{html,main{background:#fff;color:#000}body{padding:0}main{border:0;padding:0}\
-a,li:first-child a{border:0;padding:0;background:none;color:#000}a::after{content:" (" attr(href) ")";font-weight:400}}
+a,a:first-child{border:0;padding:0;background:none;color:#000}a::after{content:" (" attr(href) ")";font-weight:400}}
 """
 
 _DIGEST = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
@@ -60,44 +60,44 @@ class Page(NamedTuple):
 
     lang: str
     title: Phrase
-    text: Tuple[Phrase, ...]
-    note: Tuple[Phrase, ...] = ()
-    links: Tuple[Link, ...] = ()
+    text: tuple[Phrase, ...]
+    note: tuple[Phrase, ...] = ()
+    links: tuple[Link, ...] = ()
 
 
 def render(page: Page) -> bytes:
     """The page as an HTML document in UTF-8."""
     said = [_element(page, "p", phrase) for phrase in page.text]
     noted = [_element(page, "p", phrase, ' class="note"') for phrase in page.note]
-    body = [_element(page, "h1", page.title), *said, *noted, *_list(page, page.links)]
-    return _document(page, f"<style>{STYLE}</style>\n", "<main>\n" + "\n".join(body) + "\n</main>")
+    ways = [f'<p class="ways">{_anchors(page)}</p>'] if page.links else []
+    body = "\n".join([_element(page, "h1", page.title), *said, *noted, *ways])
+    return _document(page, f"<style>{STYLE}</style>\n", f"<main>\n{body}\n</main>")
 
 
 def render_redirect(page: Page) -> bytes:
     """The short document that goes with a redirect: few will ever see it."""
-    return _document(page, "", "\n".join(f"<p>{_anchor(page, link)}</p>" for link in page.links))
+    return _document(page, "", f"<p>{_anchors(page)}</p>")
 
 
 def _document(page: Page, head: str, body: str) -> bytes:
-    direction = ' dir="rtl"' if primary(page.lang).lower() in RIGHT_TO_LEFT else ""
     text = (
-        f'<!DOCTYPE html>\n<html lang="{escape(page.lang)}"{direction}>\n<head>\n<meta charset="utf-8">\n'
+        f'<!DOCTYPE html>\n<html{_language(page.lang)}>\n<head>\n<meta charset="utf-8">\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"{_element(page, 'title', page.title)}\n{head}</head>\n<body>\n{body}\n</body>\n</html>\n"
     )
     return text.encode("utf-8", "xmlcharrefreplace")
 
 
-def _list(page: Page, links: Sequence[Link]) -> Sequence[str]:
-    items = "\n".join(f"<li>{_anchor(page, link)}</li>" for link in links)
-    return (f"<ul>\n{items}\n</ul>",) if items else ()
-
-
-def _anchor(page: Page, link: Link) -> str:
-    return _element(page, "a", link.text, f' href="{escape(link.href)}"')
+def _anchors(page: Page) -> str:
+    return "\n".join(_element(page, "a", link.text, f' href="{escape(link.href)}"') for link in page.links)
 
 
 def _element(page: Page, name: str, phrase: Phrase, attributes: str = "") -> str:
     """An element with text in it, which says its language where that is not the page's."""
-    lang = "" if phrase.lang == page.lang else f' lang="{escape(phrase.lang)}"'
-    return f"<{name}{attributes}{lang}>{escape(phrase.text)}</{name}>"
+    language = "" if phrase.lang == page.lang else _language(phrase.lang)
+    return f"<{name}{attributes}{language}>{escape(phrase.text)}</{name}>"
+
+
+def _language(lang: str) -> str:
+    direction = "rtl" if primary(lang).lower() in RIGHT_TO_LEFT else "ltr"
+    return f' lang="{escape(lang)}" dir="{direction}"'

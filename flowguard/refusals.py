@@ -15,23 +15,24 @@ in a `Refused`, and what is to be done about it goes out as a `Response`.
 from __future__ import annotations
 
 import json
-import re
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Iterable, List, Mapping, NamedTuple, Optional, Tuple
-from urllib.parse import quote
+from typing import NamedTuple, Optional
 
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header
 
 from flowguard.core.passage import Reason
 from flowguard.pages import POLICY, Link, Page, render, render_redirect
+from flowguard.replies import BODY_LIMIT as BODY_LIMIT
+from flowguard.replies import Environ, Headers, foreign, header, local, plain
+from flowguard.replies import Response as Response
+from flowguard.replies import drain as drain
+from flowguard.replies import method_not_allowed as method_not_allowed
+from flowguard.replies import respelt as respelt
+from flowguard.replies import send as send
+from flowguard.replies import speculation as speculation
+from flowguard.replies import too_long as too_long
 from flowguard.texts import NO_TEXTS, Phrase, Texts, Words, words
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse
-
-Environ = Mapping[str, Any]
-Headers = List[Tuple[str, str]]
 
 AUTO, REDIRECT, CONFLICT = "auto", "redirect", "conflict"
 
@@ -43,14 +44,7 @@ AGAIN = frozenset((Reason.DUPLICATE, Reason.FINISHED))
 # Where the guard names no time. Busy: `ledger_wait` has passed already, and five seconds are enough to read the page.
 WAIT = {Reason.BUSY: 5, Reason.TOO_FAST: 1, Reason.UNAVAILABLE: 5}  # seconds
 
-BODY_LIMIT = 1024 * 1024  # bytes of a refused request's body that are read
-BODY_CHUNK = 64 * 1024  # bytes
-
 _HTML = "text/html; charset=utf-8"
-_LEGAL = "!$%&'()*+,-./:;=?@_~"  # stays as it is in a quoted path with its query; RFC 3986, 3.3 and 3.4
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_LOCAL = re.compile(r"/(?!/)")
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 
 class Form(Enum):
@@ -70,15 +64,15 @@ class Refused(NamedTuple):
     redirects: a GET of the target would pass. target_method: the method that reaches it, where that is not GET.
     led: where the first submission led, if a duplicate may go there. start: the first step, for a stuck run.
     stuck: nothing leads on in this run. uncertain: the outcome of the last submission is not known.
-    looping: the visitor was redirected again and again. retry_after: seconds.
+    looping: the visitor was redirected again and again, so a page takes the place of a redirect. retry_after: seconds.
     """
 
     flow: str
     reason: str
     state: str
     current: Optional[str]
-    missing: Tuple[object, ...] = ()
-    allowed: Tuple[str, ...] = ()
+    missing: tuple[object, ...] = ()
+    allowed: tuple[str, ...] = ()
     target: Optional[str] = None
     redirects: bool = False
     target_method: Optional[str] = None
@@ -92,16 +86,7 @@ class Refused(NamedTuple):
     form: Form = Form.OTHER
 
 
-class Response(NamedTuple):
-    """An answer. `redirected`: it sends the visitor elsewhere, which the loop breaker counts."""
-
-    status: str
-    headers: Headers
-    body: bytes
-    redirected: bool = False
-
-
-# --- the request ----------------------------------------------------------------------------------------------------
+# --- the request -----------------------------------------------------------------------------------------------------
 
 
 def form_of(environ: Environ, submission: bool) -> Form:
@@ -114,48 +99,23 @@ def form_of(environ: Environ, submission: bool) -> Form:
 
 def _navigates(environ: Environ) -> bool:
     if any(key.startswith("HTTP_SEC_FETCH_") for key in environ):
-        return _header(environ, "HTTP_SEC_FETCH_MODE").strip().lower() == "navigate"
-    if any(_header(environ, key) for key in ("HTTP_X_REQUESTED_WITH", "HTTP_HX_REQUEST", "HTTP_X_INERTIA")):
+        return header(environ, "HTTP_SEC_FETCH_MODE").strip().lower() == "navigate"
+    if any(header(environ, key) for key in ("HTTP_X_REQUESTED_WITH", "HTTP_HX_REQUEST", "HTTP_X_INERTIA")):
         return False
-    accepted = parse_accept_header(_header(environ, "HTTP_ACCEPT"), MIMEAccept)
+    accepted = parse_accept_header(header(environ, "HTTP_ACCEPT"), MIMEAccept)
     return any(kind.partition(";")[0].strip().lower() == "text/html" and quality > 0 for kind, quality in accepted)
 
 
-def _header(environ: Environ, key: str) -> str:
-    value = environ.get(key, "")
-    return value if isinstance(value, str) else ""
-
-
-def drain(environ: Environ, limit: int = BODY_LIMIT) -> None:
-    """Read the request's body, up to *limit* bytes: a server that is left with an unread body resets the connection,
-    and the answer is lost. Reads nothing where neither a length nor the server says where it ends."""
-    left = _length(environ, limit)
-    try:
-        while left > 0:
-            chunk = environ["wsgi.input"].read(min(left, BODY_CHUNK))
-            if not chunk:
-                return
-            left -= len(chunk)
-    except Exception:  # whatever a server raises when the visitor is gone; there is still an answer to send
-        return
-
-
-def _length(environ: Environ, limit: int) -> int:
-    """How much there is to read; all of the limit where the server ends the stream (``wsgi.input_terminated``)."""
-    text = str(environ.get("CONTENT_LENGTH") or "").strip()
-    if text.isascii() and text.isdigit():
-        return limit if len(text) > 18 else min(int(text), limit)
-    return limit if not text and environ.get("wsgi.input_terminated") else 0
-
-
-# --- the answers to a refusal ---------------------------------------------------------------------------------------
+# --- the answers to a refusal ----------------------------------------------------------------------------------------
 
 
 def answer(refused: Refused, environ: Environ, how: str = AUTO, texts: Texts = NO_TEXTS) -> Response:
     """The answer to a refused request: the table above."""
-    said = words(_header(environ, "HTTP_ACCEPT_LANGUAGE"), texts)
+    said = words(header(environ, "HTTP_ACCEPT_LANGUAGE"), texts)
     onward = _onward(refused)
-    if onward is not None and _redirects(refused, how):
+    if onward is None or not _redirects(refused, how):
+        refused = refused._replace(looping=False)
+    elif not refused.looping:
         return _see_other(refused, said, onward)
     if refused.form is Form.OTHER:
         return _problem(refused, said, _hand_over(refused, environ, onward))
@@ -168,7 +128,7 @@ def unavailable(refused: Refused, environ: Environ, texts: Texts = NO_TEXTS) -> 
 
 
 def _redirects(refused: Refused, how: str) -> bool:
-    if how == CONFLICT or refused.looping or refused.form is Form.OTHER or refused.reason == Reason.UNAVAILABLE:
+    if how == CONFLICT or refused.form is Form.OTHER or refused.reason == Reason.UNAVAILABLE:
         return False
     if refused.form is Form.PAGE:
         return not refused.stuck
@@ -194,13 +154,13 @@ def _see_other(refused: Refused, said: Words, onward: str) -> Response:
 
 
 def _problem(refused: Refused, said: Words, headers: Headers) -> Response:
-    """RFC 9457. The texts follow Accept-Language, as it allows."""
-    status, situation = _status(refused), _situation(refused)
+    """RFC 9457. The title belongs to the type, the detail to this occurrence; both follow Accept-Language."""
+    status = _status(refused)
     problem = {
         "type": f"urn:flowguard:{Reason(refused.reason).value}",
-        "title": said.title(situation).text,
+        "title": said.title(Reason(refused.reason).value).text,
         "status": int(status[:3]),
-        "detail": " ".join(phrase.text for phrase in (said.text(situation), *_note(refused, said))),
+        "detail": " ".join(phrase.text for phrase in (said.text(_situation(refused)), *_note(refused, said))),
         "flow": refused.flow,
         "reason": Reason(refused.reason).value,
         "state": refused.state,
@@ -218,10 +178,10 @@ def _problem(refused: Refused, said: Words, headers: Headers) -> Response:
 def _hand_over(refused: Refused, environ: Environ, onward: Optional[str]) -> Headers:
     """For scripts that would put the answer to a redirect into the page: where the whole page should go.
     https://htmx.org/headers/hx-redirect/ and https://inertiajs.com/the-protocol (a 409 is Inertia's own way)."""
-    if onward is None or refused.looping or refused.reason == Reason.UNAVAILABLE:
+    if onward is None or refused.reason == Reason.UNAVAILABLE:
         return []
     names = (("HTTP_HX_REQUEST", "HX-Redirect"), ("HTTP_X_INERTIA", "X-Inertia-Location"))
-    return [(name, onward) for key, name in names if _header(environ, key).strip().lower() == "true"]
+    return [(name, onward) for key, name in names if header(environ, key).strip().lower() == "true"]
 
 
 def _page(refused: Refused, said: Words, onward: Optional[str]) -> Response:
@@ -266,7 +226,7 @@ def _wait(refused: Refused) -> int:
     return WAIT.get(Reason(refused.reason), 0)
 
 
-# --- what is said ---------------------------------------------------------------------------------------------------
+# --- what is said ----------------------------------------------------------------------------------------------------
 
 
 def _situation(refused: Refused) -> str:
@@ -278,7 +238,7 @@ def _situation(refused: Refused) -> str:
     return "unknown" if refused.stuck or refused.uncertain else Reason(refused.reason).value
 
 
-def _note(refused: Refused, said: Words) -> Tuple[Phrase, ...]:
+def _note(refused: Refused, said: Words) -> tuple[Phrase, ...]:
     """What was typed is not to be lost unnoticed."""
     if not refused.submission:
         return ()
@@ -286,7 +246,7 @@ def _note(refused: Refused, said: Words) -> Tuple[Phrase, ...]:
     return (said.phrase("not_taken_again" if again else "not_taken"),)
 
 
-def _advice(refused: Refused, said: Words, onward: Optional[str]) -> Tuple[Phrase, ...]:
+def _advice(refused: Refused, said: Words, onward: Optional[str]) -> tuple[Phrase, ...]:
     """What comes next, where a link alone does not say it."""
     if onward is None:
         post = refused.target is not None and refused.target_method not in (None, "GET")
@@ -300,11 +260,11 @@ def _advice(refused: Refused, said: Words, onward: Optional[str]) -> Tuple[Phras
     return ()
 
 
-def _links(refused: Refused, said: Words, onward: Optional[str]) -> Tuple[Link, ...]:
+def _links(refused: Refused, said: Words, onward: Optional[str]) -> tuple[Link, ...]:
     links = {}
     if onward is not None:
         links[onward] = said.phrase(_onward_text(refused))
-    start = local(refused.start) if refused.stuck else None
+    start = local(refused.start) if refused.stuck or refused.looping else None
     if start is not None:
         links.setdefault(start, said.phrase("begin"))
     return tuple(Link(href, text) for href, text in links.items())
@@ -316,84 +276,15 @@ def _onward_text(refused: Refused) -> str:
     return "begin" if refused.current is None else "go_on"
 
 
-# --- where to -------------------------------------------------------------------------------------------------------
+# --- a body that is too large ----------------------------------------------------------------------------------------
 
 
-def local(url: Optional[str]) -> Optional[str]:
-    """A path that we built, as it may stand in a Location: percent-quoted, and certain to stay on this host; None
-    where it is none, such as ``//evil`` or ``/\\evil``, which browsers take for a host."""
-    if url is None or not _LOCAL.match(url) or url.startswith("/\\"):
-        return None
-    return quote(_bytes(url), _LEGAL)
-
-
-def foreign(url: Optional[str]) -> Optional[str]:
-    """A Location of the application's, as it may be used once more: on any host, but only http and https, and nothing
-    that could end the header. (A browser ignores ``Location: javascript:…``; a link or htmx would run it.)"""
-    if not url or _CONTROL.search(url) or url != url.strip():
-        return None
-    scheme = _SCHEME.match(url)
-    if scheme and scheme.group().lower() not in ("http:", "https:"):
-        return None
-    return quote(_bytes(url), _LEGAL + "#[]")
-
-
-def _bytes(text: str) -> bytes:
-    """The bytes behind a native string of WSGI; a text that is none, as UTF-8."""
-    try:
-        return text.encode("latin-1")
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "replace")
-
-
-# --- other answers --------------------------------------------------------------------------------------------------
-
-
-def speculation() -> Response:
-    """To a prefetch or prerender of a guarded page: not now, so that the browser asks again when the visitor really
-    goes there. Chromium 156 does so after a 503, and takes a redirect or an empty answer for the page."""
-    headers = [("Cache-Control", "no-store"), ("Vary", "Sec-Purpose, Purpose, X-Moz")]
-    return _plain("503 Service Unavailable", "Not in advance.\n", headers)
-
-
-def respelt(path: str, query: str = "") -> Response:
-    """308 to the declared spelling of a path, with the request's query."""
-    location = local(path)
-    if location is None:
-        raise ValueError(f"{path!r} is no path of this host")
-    if query:
-        location += "?" + quote(_bytes(query), _LEGAL)
-    headers = [("Location", location), ("Cache-Control", "no-store")]
-    return _plain("308 Permanent Redirect", f"This page is at {location}\n", headers)._replace(redirected=True)
-
-
-def too_long() -> Response:
-    """414: a path that is longer than any that can be meant."""
-    return _plain("414 URI Too Long", "The address is too long.\n", [("Cache-Control", "no-store")])
-
-
-def too_large(environ: Environ, texts: Texts = NO_TEXTS) -> Response:
-    """413: a form that must be read whole, and is larger than `max_body`. People see this one, so it is a page."""
-    said = words(_header(environ, "HTTP_ACCEPT_LANGUAGE"), texts)
+def too_large(environ: Optional[Environ] = None, texts: Texts = NO_TEXTS) -> Response:
+    """413: a form that must be read whole, and is larger than `max_body`. Whoever sent it from a page gets a page."""
+    if environ is None or form_of(environ, submission=True) is Form.OTHER:
+        return plain("413 Content Too Large", "The body is too large.\n", [("Cache-Control", "no-store")])
+    said = words(header(environ, "HTTP_ACCEPT_LANGUAGE"), texts)
     text = (said.text("too_large"), said.phrase("by_form"))
     body = render(Page(said.lang, said.title("too_large"), text, (said.phrase("not_taken"),)))
-    headers = [("Cache-Control", "no-store"), ("Vary", "Accept-Language"), ("Content-Length", str(len(body)))]
-    return Response("413 Content Too Large", [*_page_headers(said), *headers], body)
-
-
-def method_not_allowed(allow: Iterable[str]) -> Response:
-    """405: HEAD and OPTIONS of a page whose GET has effects."""
-    headers = [("Allow", ", ".join(allow)), ("Cache-Control", "no-store")]
-    return _plain("405 Method Not Allowed", "This page does not take such a request.\n", headers)
-
-
-def _plain(status: str, text: str, headers: Headers) -> Response:
-    body = text.encode("ascii")
-    kind = [("Content-Type", "text/plain; charset=utf-8"), ("X-Content-Type-Options", "nosniff")]
-    return Response(status, [*kind, *headers, ("Content-Length", str(len(body)))], body)
-
-
-def send(response: Response, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-    """Hand the answer to the server. HEAD gets the headers of a GET, and no body."""
-    start_response(response.status, list(response.headers))
-    return [] if _header(environ, "REQUEST_METHOD").upper() == "HEAD" else [response.body]
+    every = [("Cache-Control", "no-store"), ("Vary", VARY), ("Content-Length", str(len(body)))]
+    return Response("413 Content Too Large", [*_page_headers(said), *every], body)

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import re
 from difflib import get_close_matches
-from typing import Iterable, Iterator, List, Mapping, NamedTuple, Optional, Union
+from typing import Iterable, Iterator, Mapping, NamedTuple, Optional, Union
 
 from werkzeug.datastructures import LanguageAccept
 from werkzeug.http import parse_accept_header
@@ -51,8 +51,8 @@ ENGLISH: Mapping[str, Union[str, Mapping[str, str]]] = {
         "text": "The steps come in a set order, and this one cannot be opened from where you are now.",
     },
     "duplicate": {
-        "title": "This was already done",
-        "text": "We have this step from you already. It is not done a second time.",
+        "title": "We have this already",
+        "text": "This step came to us before. It is not done a second time.",
     },
     "skipped": {
         "title": "Something comes first",
@@ -114,7 +114,8 @@ ENGLISH: Mapping[str, Union[str, Mapping[str, str]]] = {
     "result": "Go on to the result",
     "begin": "Start with the first step",
     "by_form": "To go on, go back in your browser and use the button there.",
-    "no_way": "There is no page that we could lead you to from here. Please go back in your browser, or try again later.",
+    "no_way": "There is no page that we could lead you to from here. Please go back in your browser, or try again "
+    "later.",
     "refreshes": "This page goes on by itself in a few seconds.",
     "wait": "Please wait about {seconds} seconds.",
 }
@@ -131,8 +132,8 @@ GERMAN: Mapping[str, Union[str, Mapping[str, str]]] = {
         "öffnen.",
     },
     "duplicate": {
-        "title": "Das ist schon erledigt",
-        "text": "Dieser Schritt liegt uns bereits vor. Er wird nicht ein zweites Mal ausgeführt.",
+        "title": "Das liegt uns schon vor",
+        "text": "Dieser Schritt ist schon einmal bei uns angekommen. Er wird nicht ein zweites Mal ausgeführt.",
     },
     "skipped": {
         "title": "Vorher fehlt noch etwas",
@@ -261,10 +262,10 @@ def _entry(table: Texts, lang: str, key: str, part: Optional[str]) -> Optional[s
     return entry if isinstance(entry, str) else None
 
 
-# --- what is wrong with a deployer's words --------------------------------------------------------------------------
+# --- what is wrong with a deployer's words ---------------------------------------------------------------------------
 
 
-def text_problems(texts: object) -> List[str]:
+def text_problems(texts: object) -> list[str]:
     """What is wrong with the option `texts`, a sentence for each thing, led by its key path; empty if nothing is."""
     return list(_problems(texts))
 
@@ -292,10 +293,16 @@ def _word_problems(where: str, key: object, value: object) -> Iterator[str]:
         yield from _text_problems(where, value)
     elif isinstance(value, Mapping):
         for part, text in value.items():
-            inner = f"{where}[{part!r}]"
-            yield from _text_problems(inner, text) if part in PARTS else (f"{inner}: unknown key.{_meant(part, PARTS)}",)
+            yield from _part_problems(f"{where}[{part!r}]", part, text)
     else:
         yield f"{where}: is {value!r}, not a mapping with 'title' and 'text'."
+
+
+def _part_problems(where: str, part: object, value: object) -> Iterator[str]:
+    if part in PARTS:
+        yield from _text_problems(where, value)
+    else:
+        yield f"{where}: unknown key.{_meant(part, PARTS)}"
 
 
 def _text_problems(where: str, value: object) -> Iterator[str]:
