@@ -77,7 +77,9 @@ def _options(rest: str, known: dict[str, Callable[[str, str], Any]]) -> tuple[st
 
 
 def _whole_number(name: str, value: str) -> int:
-    return int(value) if value.isdecimal() and int(value) else _wrong(f"{name} is {value!r}, not a whole number above 0.")
+    if not value.isdecimal() or not int(value):
+        _wrong(f"{name} is {value!r}, not a whole number above 0.")
+    return int(value)
 
 
 def _yes_or_no(name: str, value: str) -> bool:
