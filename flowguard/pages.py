@@ -25,21 +25,22 @@ STYLE = """
 html{background:var(--page);color:var(--text);font:100%/1.55 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
 body{margin:0;padding:clamp(1rem,6vw,4rem) clamp(1rem,4vw,2rem)}
 main{max-width:36rem;margin-inline:auto;padding:clamp(1.25rem,5vw,2.5rem);background:var(--sheet);\
-border:1px solid var(--line);border-radius:.75rem;overflow-wrap:break-word;hyphens:auto}
-h1{margin:0 0 .75rem;font-size:clamp(1.4rem,1.1rem + 1.6vw,1.9rem);line-height:1.25;text-wrap:balance}
-p{margin:0 0 1rem}
+border:1px solid var(--line);border-block-start:.3rem solid var(--link);border-radius:.75rem;overflow-wrap:break-word}
+h1{margin:0 0 .75rem;font-size:clamp(1.4rem,1.1rem + 1.6vw,1.9rem);line-height:1.25;text-wrap:balance;hyphens:auto}
+p{margin:0 0 1rem;text-wrap:pretty}
 p:last-child{margin-bottom:0}
 .note{padding:.65rem .9rem;background:var(--note);border-inline-start:.3rem solid var(--note-line);\
-border-radius:.3rem}
+border-radius:.3rem;font-weight:600}
 .ways{display:flex;flex-wrap:wrap;gap:.75rem;margin-top:1.5rem}
 a{display:inline-block;min-height:2.75rem;padding:.55rem 1.1rem;border:2px solid var(--link);border-radius:.5rem;\
-color:var(--link);font-weight:600;text-decoration:underline;text-underline-offset:.2em;text-decoration-thickness:1px}
+color:var(--link);font-weight:600;text-wrap:balance;text-underline-offset:.2em;text-decoration-thickness:1px}
 a:first-child{background:var(--link);color:var(--on-link)}
 a:hover{text-decoration-thickness:3px}
 a:focus-visible{outline:3px solid var(--text);outline-offset:3px}
 @media (max-width:30rem){a{width:100%;text-align:center}}
-@media print{html,main{background:#fff;color:#000}body{padding:0}main{border:0;padding:0}\
-a,a:first-child{border:0;padding:0;background:none;color:#000}a::after{content:" (" attr(href) ")";font-weight:400}}
+@media print{html,main{background:#fff;color:#000}body,main{padding:0}main{border:0}\
+.note{border:1px solid #000;background:none}.ways{display:block}\
+a,a:first-child{display:block;border:0;padding:0;background:none;color:#000}}
 """
 
 _DIGEST = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
@@ -56,21 +57,22 @@ class Link(NamedTuple):
 
 
 class Page(NamedTuple):
-    """What a page says. `note`: what must not be overlooked."""
+    """What a page says. `note`: what must not be overlooked. `advice`: what comes next, beside the links."""
 
     lang: str
     title: Phrase
-    text: tuple[Phrase, ...]
+    text: Phrase
     note: tuple[Phrase, ...] = ()
+    advice: tuple[Phrase, ...] = ()
     links: tuple[Link, ...] = ()
 
 
 def render(page: Page) -> bytes:
     """The page as an HTML document in UTF-8."""
-    said = [_element(page, "p", phrase) for phrase in page.text]
     noted = [_element(page, "p", phrase, ' class="note"') for phrase in page.note]
+    advised = [_element(page, "p", phrase) for phrase in page.advice]
     ways = [f'<p class="ways">{_anchors(page)}</p>'] if page.links else []
-    body = "\n".join([_element(page, "h1", page.title), *said, *noted, *ways])
+    body = "\n".join([_element(page, "h1", page.title), _element(page, "p", page.text), *noted, *advised, *ways])
     return _document(page, f"<style>{STYLE}</style>\n", f"<main>\n{body}\n</main>")
 
 

@@ -24,10 +24,11 @@ from werkzeug.http import parse_accept_header
 from flowguard.core.passage import Reason
 from flowguard.pages import POLICY, Link, Page, render, render_redirect
 from flowguard.replies import BODY_LIMIT as BODY_LIMIT
-from flowguard.replies import Environ, Headers, foreign, header, local, plain
+from flowguard.replies import Environ, Headers, foreign, header, local
 from flowguard.replies import Response as Response
 from flowguard.replies import drain as drain
 from flowguard.replies import method_not_allowed as method_not_allowed
+from flowguard.replies import plain as plain
 from flowguard.replies import respelt as respelt
 from flowguard.replies import send as send
 from flowguard.replies import speculation as speculation
@@ -148,7 +149,9 @@ def _led(refused: Refused) -> Optional[str]:
 
 
 def _see_other(refused: Refused, said: Words, onward: str) -> Response:
-    page = Page(said.lang, said.title(_situation(refused)), (), links=_links(refused, said, onward)[:1])
+    situation = _situation(refused)
+    link = Link(onward, said.phrase(_onward_text(refused)))
+    page = Page(said.lang, said.title(situation), said.text(situation), links=(link,))
     headers = [("Location", onward), *_page_headers(said)]
     return _refusal("303 See Other", refused, headers, render_redirect(page))._replace(redirected=True)
 
@@ -186,8 +189,14 @@ def _hand_over(refused: Refused, environ: Environ, onward: Optional[str]) -> Hea
 
 def _page(refused: Refused, said: Words, onward: Optional[str]) -> Response:
     situation = _situation(refused)
-    text = (said.text(situation), *_advice(refused, said, onward))
-    page = Page(said.lang, said.title(situation), text, _note(refused, said), _links(refused, said, onward))
+    page = Page(
+        said.lang,
+        said.title(situation),
+        said.text(situation),
+        note=_note(refused, said),
+        advice=_advice(refused, said, onward),
+        links=_links(refused, said, onward),
+    )
     headers = [*_page_headers(said), ("Referrer-Policy", "same-origin")]
     if refused.reason == Reason.BUSY and onward is not None:
         headers.append(("Refresh", f"{_wait(refused)}; url={onward}"))
@@ -284,7 +293,7 @@ def too_large(environ: Optional[Environ] = None, texts: Texts = NO_TEXTS) -> Res
     if environ is None or form_of(environ, submission=True) is Form.OTHER:
         return plain("413 Content Too Large", "The body is too large.\n", [("Cache-Control", "no-store")])
     said = words(header(environ, "HTTP_ACCEPT_LANGUAGE"), texts)
-    text = (said.text("too_large"), said.phrase("by_form"))
-    body = render(Page(said.lang, said.title("too_large"), text, (said.phrase("not_taken"),)))
+    page = Page(said.lang, said.title("too_large"), said.text("too_large"), note=(said.phrase("not_taken"),))
+    body = render(page)
     every = [("Cache-Control", "no-store"), ("Vary", VARY), ("Content-Length", str(len(body)))]
     return Response("413 Content Too Large", [*_page_headers(said), *every], body)

@@ -52,7 +52,7 @@ ENGLISH: Mapping[str, Union[str, Mapping[str, str]]] = {
     },
     "duplicate": {
         "title": "We have this already",
-        "text": "This step came to us before. It is not done a second time.",
+        "text": "We have received this step before, so it is not done a second time.",
     },
     "skipped": {
         "title": "Something comes first",
@@ -64,7 +64,7 @@ ENGLISH: Mapping[str, Union[str, Mapping[str, str]]] = {
     },
     "too_fast": {
         "title": "One moment, please",
-        "text": "This step opens after a short while. Please wait a little, and then go on.",
+        "text": "This step opens only after a short while. Then you can go on.",
     },
     "expired": {
         "title": "The time has run out",
@@ -106,18 +106,18 @@ ENGLISH: Mapping[str, Union[str, Mapping[str, str]]] = {
     },
     "too_large": {
         "title": "This is too large to send",
-        "text": "What was sent is larger than this site takes.",
+        "text": "What was sent is larger than this site takes. Please go back in your browser and send less.",
     },
     "not_taken": "What you typed was not taken.",
     "not_taken_again": "What you typed this time was not taken.",
     "go_on": "Go on to where you were",
     "result": "Go on to the result",
-    "begin": "Start with the first step",
+    "begin": "Go to the first step",
     "by_form": "To go on, go back in your browser and use the button there.",
     "no_way": "There is no page that we could lead you to from here. Please go back in your browser, or try again "
     "later.",
     "refreshes": "This page goes on by itself in a few seconds.",
-    "wait": "Please wait about {seconds} seconds.",
+    "wait": "It takes about {seconds} seconds more.",
 }
 
 GERMAN: Mapping[str, Union[str, Mapping[str, str]]] = {
@@ -132,8 +132,8 @@ GERMAN: Mapping[str, Union[str, Mapping[str, str]]] = {
         "öffnen.",
     },
     "duplicate": {
-        "title": "Das liegt uns schon vor",
-        "text": "Dieser Schritt ist schon einmal bei uns angekommen. Er wird nicht ein zweites Mal ausgeführt.",
+        "title": "Das liegt uns bereits vor",
+        "text": "Diesen Schritt haben wir schon erhalten. Er wird nicht ein zweites Mal ausgeführt.",
     },
     "skipped": {
         "title": "Vorher fehlt noch etwas",
@@ -145,7 +145,7 @@ GERMAN: Mapping[str, Union[str, Mapping[str, str]]] = {
     },
     "too_fast": {
         "title": "Einen Moment, bitte",
-        "text": "Dieser Schritt öffnet sich erst nach kurzer Zeit. Bitte warten Sie ein wenig, dann geht es weiter.",
+        "text": "Dieser Schritt öffnet sich erst nach kurzer Zeit. Dann geht es weiter.",
     },
     "expired": {
         "title": "Die Zeit ist abgelaufen",
@@ -185,24 +185,25 @@ GERMAN: Mapping[str, Union[str, Mapping[str, str]]] = {
         "sie nicht noch einmal.",
     },
     "looping": {
-        "title": "Wir haben einen Kreislauf angehalten",
-        "text": "Diese Website hat Sie immer wieder hin und her geschickt. Das liegt an uns, nicht an Ihnen. Bitte "
-        "versuchen Sie es in einem Moment noch einmal.",
+        "title": "Hier ging es im Kreis",
+        "text": "Diese Website hat Sie immer wieder hin- und hergeschickt. Das liegt an uns, nicht an Ihnen. Bitte "
+        "versuchen Sie es gleich noch einmal.",
     },
     "too_large": {
-        "title": "Das ist zu groß zum Senden",
-        "text": "Was gesendet wurde, ist größer, als diese Website annimmt.",
+        "title": "Das ist zu groß",
+        "text": "Was gesendet wurde, ist größer, als diese Website annimmt. Bitte gehen Sie im Browser zurück und "
+        "senden Sie weniger.",
     },
     "not_taken": "Ihre Eingaben wurden nicht übernommen.",
     "not_taken_again": "Ihre erneuten Eingaben wurden nicht übernommen.",
-    "go_on": "Weiter, wo Sie waren",
+    "go_on": "Dort weiter, wo Sie waren",
     "result": "Weiter zum Ergebnis",
-    "begin": "Mit dem ersten Schritt beginnen",
+    "begin": "Zum ersten Schritt",
     "by_form": "Um fortzufahren, gehen Sie bitte im Browser zurück und verwenden Sie dort die Schaltfläche.",
     "no_way": "Von hier aus können wir Sie zu keiner Seite weiterleiten. Bitte gehen Sie im Browser zurück, oder "
     "versuchen Sie es später noch einmal.",
     "refreshes": "Diese Seite geht in wenigen Sekunden von selbst weiter.",
-    "wait": "Bitte warten Sie etwa {seconds} Sekunden.",
+    "wait": "Es dauert noch etwa {seconds} Sekunden.",
 }
 
 BUILT_IN: Texts = {"en": ENGLISH, "de": GERMAN}
