@@ -1,0 +1,363 @@
+"""Checks of single values of a configuration: what the deployer wrote becomes what the guard works with, or a problem.
+
+A check takes the value and its `Place`, and returns the value as the guard wants it. Where nothing can be made of it,
+it says so at the place and returns `WRONG`; of a list, the good items are kept, so that one slip does not cause more
+problems than it is. `config` holds the tables that say which check belongs to which key.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import re
+from typing import Any, Callable, Iterable, Mapping, NamedTuple, Optional
+
+from flowguard.core.flow import Answers, Condition, Glob
+from flowguard.errors import Problem
+from flowguard.texts import text_problems
+
+#: What a check returns when nothing can be made of a value: whoever asked goes on with the default.
+WRONG: Any = object()
+
+# A number of seconds beyond a century is a slip; and any time of a run, in milliseconds, still fits a float exactly.
+MAX_SECONDS = 3_155_760_000
+
+# A token of RFC 9110, 5.6.2: what a method or a cookie's name is made of.
+TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+class Place(NamedTuple):
+    """Somewhere in a configuration: its key path, and the list that takes what is wrong there."""
+
+    path: str
+    problems: list[Problem]
+
+    def key(self, name: object) -> Place:
+        return Place(f"{self.path}.{name}", self.problems) if isinstance(name, str) else self.item(name)
+
+    def item(self, index: object) -> Place:
+        return Place(f"{self.path}[{index!r}]", self.problems)
+
+    def option(self, name: object) -> Place:
+        return Place(f"{self.path}({name})", self.problems)
+
+    def wrong(self, what: str) -> Any:
+        self.problems.append(Problem(self.path, what))
+        return WRONG
+
+
+Check = Callable[[Any, Place], Any]
+
+
+class Reference(NamedTuple):
+    """The name of a state, where it was written; in a `to`, with its condition."""
+
+    name: str
+    place: Place
+    condition: Optional[Condition] = None
+
+
+# --- words -----------------------------------------------------------------------------------------------------------
+
+
+def shown(value: object) -> str:
+    """A value as messages show it: never more than a line of it."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def kind(value: object) -> str:
+    """What is there, in a message: the value where it is short, else what sort of thing it is."""
+    if isinstance(value, (str, bytes)):
+        return f"the {'string' if isinstance(value, str) else 'bytes'} {shown(value)}"
+    if value is None or isinstance(value, (bool, int, float)):
+        return shown(value)
+    name = "dict" if isinstance(value, Mapping) else type(value).__name__
+    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
+
+
+def did_you_mean(word: object, names: Iterable[str]) -> str:
+    """A hint to the nearest of *names*, with a space before it; or nothing."""
+    close = difflib.get_close_matches(str(word), list(names), n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def listed(words: Iterable[str]) -> str:
+    """'a', 'b' or 'c'."""
+    *others, last = (repr(word) for word in words)
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+# --- simple values ---------------------------------------------------------------------------------------------------
+
+
+def flag(value: object, place: Place) -> Any:
+    return value if isinstance(value, bool) else place.wrong(f"is {kind(value)}. Write True or False.")
+
+
+def choice(*words: str) -> Check:
+    def check(value: object, place: Place) -> Any:
+        if isinstance(value, str) and value in words:
+            return value
+        return place.wrong(f"is {kind(value)}. Write {listed(words)}.{did_you_mean(value, words)}")
+
+    return check
+
+
+def is_number(value: Any, whole: bool = False) -> bool:
+    """A bool is not one, whatever Python says."""
+    return isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
+
+
+def between(least: float, most: float) -> Check:
+    """A number of seconds from *least* to *most*, as given; NaN is in no range."""
+
+    def check(value: Any, place: Place) -> Any:
+        if is_number(value) and least <= value <= most:
+            return value
+        return place.wrong(f"is {kind(value)}. Write a number of seconds from {least} to {most}.")
+
+    return check
+
+
+def seconds(value: Any, place: Place) -> Any:
+    """A number of seconds, as given; never none at all."""
+    if is_number(value) and 0 < value <= MAX_SECONDS:
+        return value
+    return place.wrong(f"is {kind(value)}. Write a number of seconds, more than 0 and at most {MAX_SECONDS:,}.")
+
+
+def duration(value: Any, place: Place) -> Any:
+    """Seconds, in whole milliseconds."""
+    given = seconds(value, place)
+    return WRONG if given is WRONG else max(1, round(given * 1000))
+
+
+def size(value: Any, place: Place) -> Any:
+    if is_number(value, whole=True) and value > 0:
+        return value
+    return place.wrong(f"is {kind(value)}. Write a whole number of bytes, more than 0.")
+
+
+def anything(value: object, _place: Place) -> Any:
+    """For what is checked where it is understood."""
+    return value
+
+
+def function(value: object, place: Place) -> Any:
+    return value if callable(value) else place.wrong(f"is {kind(value)}. Give a callable.")
+
+
+def name(value: object, place: Place) -> Any:
+    """A state's name: it stands in logs, pages and messages."""
+    if isinstance(value, str) and value and value.isprintable():
+        return value
+    return place.wrong(f"is {kind(value)}. Write a name: a string, not empty, of printable characters.")
+
+
+def flow_name(value: object, place: Place) -> Any:
+    if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9_-]{1,64}", value):
+        return value
+    return place.wrong(f"is {kind(value)}. Write 1 to 64 letters, digits, '-' or '_'.")
+
+
+def path(value: object, place: Place) -> Any:
+    if isinstance(value, str) and value.startswith("/") and not re.search(r"[<>?#]", value):
+        return value
+    return place.wrong(f"is {kind(value)}. Write a path that begins with '/', without variables or a query.")
+
+
+def on_refusal(value: object, place: Place) -> Any:
+    words = ("auto", "redirect", "conflict")
+    if callable(value) or (isinstance(value, str) and value in words):
+        return value
+    hint = did_you_mean(value, words) if isinstance(value, str) else ""
+    return place.wrong(f"is {kind(value)}. Write {listed(words)}, or give a callable.{hint}")
+
+
+def mode(value: object, place: Place) -> Any:
+    if value in ("report", "off"):
+        return place.wrong(f"is {kind(value)}, which this version does not have. Write 'enforce'.")
+    return choice("enforce")(value, place)
+
+
+def texts(value: object, place: Place) -> Any:
+    """The pages' words, by language."""
+    for problem in text_problems(value):
+        where, _, what = problem.partition(": ")
+        Place(place.path + where[len("texts") :], place.problems).wrong(what)
+    return value
+
+
+# --- conditions ------------------------------------------------------------------------------------------------------
+
+
+def condition(value: object, place: Place) -> Any:
+    """A callable, or its dotted name, which is imported now."""
+    if callable(value):
+        return value
+    if not isinstance(value, str):
+        return place.wrong(f"is {kind(value)}. Give a callable, or its dotted name such as 'shop.rules:in_stock'.")
+    module, colon, attribute = value.partition(":")
+    if not (module and colon and attribute):
+        return place.wrong(f"is {kind(value)}. Write a dotted name with a colon, such as 'shop.rules:in_stock'.")
+    return _imported(value, module, attribute, place)
+
+
+def _imported(dotted: str, module: str, attribute: str, place: Place) -> Any:
+    try:
+        found: Any = importlib.import_module(module)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except Exception as error:  # whatever a module of the deployer's raises when it is imported
+        return place.wrong(f"{dotted!r} can't be imported: {type(error).__name__}: {error}")
+    return found if callable(found) else place.wrong(f"{dotted!r} is {kind(found)}, not a callable.")
+
+
+# --- lists -----------------------------------------------------------------------------------------------------------
+
+
+def _items(value: Any, place: Place, example: str) -> list[tuple[Any, Place]]:
+    """The items of a list, each with its place; none, and a problem, if it is not a list."""
+    if isinstance(value, (list, tuple)):
+        return [(item, place.item(position)) for position, item in enumerate(value)]
+    remedy = f"[{shown(value)}]" if isinstance(value, str) or is_number(value) else example
+    sort = "a string" if isinstance(value, str) else kind(value)
+    place.wrong(f"is {sort}, not a list. Write {remedy}.")
+    return []
+
+
+def _once(items: Iterable[Reference]) -> list[Reference]:
+    """Each name once; a second time is a problem."""
+    seen: dict[str, Reference] = {}
+    for item in items:
+        if item.name in seen:
+            item.place.wrong(f"{item.name!r} stands here twice. Remove one.")
+        seen.setdefault(item.name, item)
+    return list(seen.values())
+
+
+def _reference(value: object, place: Place) -> list[Reference]:
+    if isinstance(value, str):
+        return [Reference(value, place)]
+    place.wrong(f"is {kind(value)}. Write the name of a state.")
+    return []
+
+
+def names(value: Any, place: Place) -> Any:
+    """Names of states, each once."""
+    return _once(found for item, where in _items(value, place, "['/cart']") for found in _reference(item, where))
+
+
+def successors(value: Any, place: Place) -> Any:
+    """A list of names, or a mapping from names to conditions."""
+    if not isinstance(value, Mapping):
+        return names(value, place)
+    found = []
+    for successor, agrees in value.items():
+        where = place.item(successor)
+        checked = None if agrees is True else _transition(agrees, where)
+        if _reference(successor, where) and checked is not WRONG:
+            found.append(Reference(successor, where, checked))
+    return found
+
+
+def _transition(agrees: object, place: Place) -> Any:
+    if agrees is None or agrees is False:
+        return place.wrong(f"is {agrees}. Give a condition, or write True for none.")
+    return condition(agrees, place)
+
+
+def groups(value: Any, place: Place) -> Any:
+    """Names that are all required; a list among them is a group of which any will do."""
+    alone: list[Reference] = []
+    found: list[list[Reference]] = []
+    for item, where in _items(value, place, "['/cart']"):
+        if isinstance(item, (list, tuple)):
+            if not item:
+                where.wrong("is empty: nothing could meet it. Remove it.")
+            found.append(names(item, where))
+            continue
+        one = _reference(item, where)
+        alone += one
+        found.append(one)
+    _once(alone)
+    return [group for group in found if group]
+
+
+# --- answers ---------------------------------------------------------------------------------------------------------
+
+
+def answers(value: Any, place: Place) -> Any:
+    """Statuses and Location globs."""
+    statuses: dict[int, None] = {}
+    globs: dict[str, None] = {}
+    for item, where in _items(value, place, "[200, '/thanks*']"):
+        if isinstance(item, str):
+            checked, seen = _glob(item, where), globs
+        else:
+            checked, seen = _status(item, where), statuses  # type: ignore[assignment]  # one of two dicts
+        if checked in seen:
+            where.wrong(f"{item!r} stands here twice. Remove one.")
+        elif checked is not WRONG:
+            seen[checked] = None
+    return Answers(frozenset(statuses), tuple(Glob.of(text) for text in globs))
+
+
+def globs_only(value: Any, place: Place) -> Any:
+    """Location globs: what fails everywhere can't be told by a status."""
+    found = answers(value, place)
+    for item, where in _items(value, place, "") if found.statuses else []:
+        if isinstance(item, int):
+            where.wrong(f"is {item}. Of a flow, write Location globs only; a status belongs to a state's reject.")
+    return found
+
+
+def _status(value: Any, place: Place) -> Any:
+    if is_number(value, whole=True) and 100 <= value <= 599:
+        return value
+    return place.wrong(f"is {kind(value)}. Write a status from 100 to 599, or a Location glob such as '/thanks*'.")
+
+
+def _glob(text: str, place: Place) -> Any:
+    if text.startswith("body:"):
+        return place.wrong(f"is {kind(text)}: this version does not have 'body:'. Use statuses and Location globs.")
+    if text[:1] in ("/", "*") or re.match(r"[A-Za-z][A-Za-z0-9+.*-]*:", text):
+        return text
+    remedy = text if text.isdigit() else f"'/{text}'"
+    return place.wrong(f"is {kind(text)}, and no Location begins so. Write {remedy}.")
+
+
+# --- keys ------------------------------------------------------------------------------------------------------------
+
+_KEY = "Write a path that begins with '/', after methods if need be: 'GET,POST /charge'."
+_VARIABLE = re.compile(r"<(?:([^<>]*):)?([^<>:]*)>")
+
+
+def key(written: object, place: Place) -> Any:
+    """Rule and methods of a key of the dict: ``"GET,POST /charge"``."""
+    slash = written.find("/") if isinstance(written, str) else -1
+    if not isinstance(written, str) or slash < 0 or (slash and not written[slash - 1].isspace()):
+        return place.wrong(f"is no path. {_KEY}")
+    rule = written[slash:]
+    if "?" in rule:
+        return place.wrong("has parameters ('?'), which this version does not have. Write the path alone.")
+    return (rule, _methods(written[:slash], place)) if slash else (rule, None)
+
+
+def _methods(text: str, place: Place) -> frozenset[str]:
+    """The methods that a key names. HEAD and OPTIONS go with GET (CONTRACT 2)."""
+    found = set()
+    for method in (part.strip().upper() for part in text.split(",")):
+        if not TOKEN.fullmatch(method):
+            place.wrong(f"{method!r} is no method. {_KEY}")
+        elif method in found:
+            place.wrong(f"names {method} twice. Remove one.")
+        found.add(method)
+    return frozenset(found | {"HEAD", "OPTIONS"} if "GET" in found else found)
+
+
+def shape(rule: str) -> str:
+    """What two rules have in common that match the same paths: variables' names and a last slash set aside."""
+    plain = _VARIABLE.sub(lambda found: f"<{found[1] if found[1] not in (None, 'default') else 'string'}>", rule)
+    return plain[:-1] if plain.endswith("/") and plain != "/" else plain

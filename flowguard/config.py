@@ -1,0 +1,202 @@
+"""A dict of paths and some options become a `Plan`, or a `ConfigError` that names every problem at once (CONTRACT 2).
+
+What there is to configure is said by three tables, `STATE_KEYS`, `FLOW_OPTIONS` and `GUARD_OPTIONS`; `draft` reads by
+them, and here stands what comes of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any, Callable, Iterator, Mapping, NamedTuple, Optional, Sequence, Union
+
+from flowguard.checks import Place, kind
+from flowguard.core.flow import NO_ANSWERS, Companion, Definition, State
+from flowguard.draft import CheckRules, Declared, Draft, Entry, check_together, read_draft
+from flowguard.errors import ConfigError, Problem
+from flowguard.safeguards import signing_keys
+from flowguard.settings import FLOW_OPTIONS, GUARD_OPTIONS, STATE_KEYS, read, unknown_option
+
+__all__ = [
+    "FLOW_OPTIONS", "GUARD_OPTIONS", "STATE_KEYS", "CheckRules", "Declared", "Key", "Options", "Plan", "configure",
+    "read_declared", "read_flow", "signing_keys",
+]  # fmt: skip
+
+
+class Key(NamedTuple):
+    """One key of the dict, read.
+
+    written: as the deployer wrote it. rule: its werkzeug rule. methods: upper case, None for all of them; HEAD and
+    OPTIONS are among them where GET is. name: the state or companion that it belongs to.
+    """
+
+    written: str
+    rule: str
+    methods: Optional[frozenset[str]]
+    name: str
+
+
+@dataclass(frozen=True)
+class Options:
+    """What of a flow the pure rules don't know: how it is shown, kept and told. `max_body` is in bytes."""
+
+    on_refusal: object
+    reset: Optional[str]
+    mode: str
+    cookie_name: str
+    cookie_samesite: str
+    cookie_secure: object
+    cookie_domain: Optional[str]
+    cookie_path: str
+    preflight: bool
+    max_body: int
+    entered: Optional[Callable[[Any], object]]
+    refused: Optional[Callable[[Any], object]]
+    finished: Optional[Callable[[Any], object]]
+    texts: Optional[Mapping[str, Mapping[str, str]]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A flow that loads: its definition for the rules, its keys for the paths, and the rest."""
+
+    definition: Definition
+    keys: tuple[Key, ...]
+    options: Options
+
+    @cached_property
+    def paths(self) -> Mapping[str, tuple[int, ...]]:
+        """The positions in `keys` of the paths of each state and companion, in the order of declaration."""
+        found: dict[str, tuple[int, ...]] = {}
+        for position, key in enumerate(self.keys):
+            found[key.name] = (*found.get(key.name, ()), position)
+        return found
+
+
+# --- building --------------------------------------------------------------------------------------------------------
+
+
+def _plan(flow: Draft) -> Plan:
+    """The plan of a flow in which nothing is wrong."""
+    options = flow.options
+    own = {**options, "cookie_name": flow.cookie_name}
+    definition = Definition(
+        name=flow.name,
+        states={name: _state(flow, entry, before) for before, (name, entry) in enumerate(flow.states.items())},
+        companions={name: _companion(entry) for name, entry in flow.companions.items()},
+        restart=options["restart"],
+        ttl=options["ttl"],
+        idle=options["idle"],
+        reject=options["reject"],
+    )
+    keys = tuple(Key(entry.written, entry.rule, entry.methods, entry.name) for entry in flow.entries)
+    return Plan(definition, keys, Options(**{field.name: own[field.name] for field in fields(Options)}))
+
+
+def _state(flow: Draft, entry: Entry, position: int) -> State:
+    values = entry.values
+    get, unsafe = flow.takes(entry.name)
+    requires = [tuple(one.name for one in group) for group in values["requires"]]
+    before = [(name,) for name in list(flow.states)[:position]] if flow.options["ordered"] else []
+    return State(
+        name=entry.name,
+        start=bool(values["start"]),
+        to={one.name: one.condition for one in values["to"]},
+        requires=(*requires, *(group for group in before if group not in requires)),
+        submit=values["submit"] or values["once"],
+        once=values["once"],
+        repeat=values["repeat"],
+        back=values["back"] or flow.options["back"],
+        when=values["when"],
+        accept=values["accept"] or NO_ANSWERS,
+        reject=values["reject"] or NO_ANSWERS,
+        min_time=values["min_seconds"],
+        max_time=values["max_seconds"],
+        on_refusal=values["on_refusal"],
+        get=get,
+        unsafe=unsafe,
+    )
+
+
+def _companion(entry: Entry) -> Companion:
+    return Companion(entry.name, frozenset(one.name for one in entry.values["within"]), entry.values["on_refusal"])
+
+
+# --- the way in ------------------------------------------------------------------------------------------------------
+
+
+def read_flow(
+    paths: Any, options: Mapping[str, Any], problems: list[Problem], check_rules: CheckRules, *, ledger: bool = True
+) -> Optional[Plan]:
+    """The plan of a dict of paths, or None; what is wrong is appended to *problems*.
+
+    ledger: whether there is one, which `once` needs.
+    """
+    return read_declared(Declared(paths, options), problems, check_rules, ledger=ledger)
+
+
+def read_declared(
+    declared: Declared, problems: list[Problem], check_rules: CheckRules, *, ledger: bool = True
+) -> Optional[Plan]:
+    """The same for a flow that was declared piece by piece."""
+    flow = read_draft(declared, check_rules, ledger)
+    problems += flow.problems
+    return None if flow.problems else _plan(flow)
+
+
+def configure(
+    flow: Union[Mapping[str, Any], Declared, Sequence[Declared]],
+    options: Mapping[str, Any],
+    *,
+    secret_key: Any,
+    ledger: Any,
+    ledger_wait: Any,
+    ledger_lease: Any,
+    check_rules: CheckRules,
+    clock: Any = None,
+    known: Sequence[Problem] = (),
+) -> tuple[Plan, ...]:
+    """The plans of a guard, in order.
+
+    flow: a dict of paths, whose options are *options*; a `Flow`; or a list of them. ledger_wait, ledger_lease: seconds.
+    ledger: only whether there is one is looked at. known: problems that were found elsewhere, to be raised with ours.
+    Raises `ConfigError` with every problem of all flows and of the guard's own options.
+    """
+    top: list[Problem] = []
+    own = {"secret_key": secret_key, "ledger": ledger, "ledger_wait": ledger_wait, "ledger_lease": ledger_lease,
+           "clock": clock}  # fmt: skip
+    read(own, GUARD_OPTIONS, lambda name: Place(name, top), unknown_option)
+    drafts = [read_draft(declared, check_rules, ledger is not None) for declared in _declared(flow, options, top)]
+    check_together(drafts)
+    problems = [*top, *known, *(found for one in drafts for found in one.problems)]
+    if problems:
+        raise ConfigError(problems)
+    return tuple(_plan(one) for one in drafts)
+
+
+def _declared(flow: Any, options: Mapping[str, Any], problems: list[Problem]) -> list[Declared]:
+    """The flows that a guard was given."""
+    if isinstance(flow, Mapping):
+        return [Declared(flow, options)]
+    for name in options:
+        Place(name, problems).wrong(
+            f"is an option of a flow. Write Flow({{…}}, {name}=…)." if name in FLOW_OPTIONS else unknown_option(name)
+        )
+    if isinstance(flow, Declared):
+        return [flow]
+    place = Place("flow", problems)
+    if not isinstance(flow, (list, tuple)) or not flow:
+        what = "an empty list" if flow in ([], ()) else kind(flow)
+        place.wrong(f"is {what}. Give a dict of paths, a Flow, or a list of Flows.")
+        return []
+    return list(_only_flows(flow, place))
+
+
+def _only_flows(flows: Sequence[Any], place: Place) -> Iterator[Declared]:
+    for position, one in enumerate(flows):
+        if not isinstance(one, Declared):
+            place.item(position).wrong(f"is {kind(one)}. In a list, write Flow({{…}}, name='…').")
+        elif any(one is other for other in flows[:position]):
+            place.item(position).wrong("is the same Flow again. Remove it.")
+        else:
+            yield one
