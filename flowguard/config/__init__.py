@@ -10,12 +10,13 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, Callable, Iterator, Mapping, NamedTuple, Optional, Sequence, Union
 
-from flowguard.checks import Place, kind
+from flowguard.config.crosschecks import check_together, read_draft
+from flowguard.config.draft import CheckRules, Declared, Draft, Entry
+from flowguard.config.places import Place, kind
+from flowguard.config.safeguards import signing_keys
+from flowguard.config.settings import FLOW_OPTIONS, GUARD_OPTIONS, STATE_KEYS, read, unknown_option
 from flowguard.core.flow import NO_ANSWERS, Companion, Definition, State
-from flowguard.draft import CheckRules, Declared, Draft, Entry, check_together, read_draft
 from flowguard.errors import ConfigError, Problem
-from flowguard.safeguards import signing_keys
-from flowguard.settings import FLOW_OPTIONS, GUARD_OPTIONS, STATE_KEYS, read, unknown_option
 
 __all__ = [
     "FLOW_OPTIONS", "GUARD_OPTIONS", "STATE_KEYS", "CheckRules", "Declared", "Key", "Options", "Plan", "configure",

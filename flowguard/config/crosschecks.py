@@ -1,132 +1,14 @@
-"""A flow that is being read: each entry by itself, then what the entries say of each other.
-
-Nothing is raised: what is wrong is written down where it was found, so that it is listed in the order of declaration.
-"""
+"""What the entries of a flow say of each other, and flows of other flows."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Callable, Mapping, Optional, Sequence
+from typing import Optional, Sequence
 
-from flowguard import checks
-from flowguard.checks import WRONG, Place, Reference, did_you_mean, kind
+from flowguard.config.draft import CheckRules, Declared, Draft, Entry
+from flowguard.config.keys import shape
+from flowguard.config.places import Place, did_you_mean
+from flowguard.config.settings import COMPANION_KEYS, STATE_KEYS
 from flowguard.core.flow import Condition
-from flowguard.errors import Problem
-from flowguard.settings import COMPANION_KEYS, FLOW_OPTIONS, STATE_KEYS, read, unknown_key, unknown_option
-
-#: Checks werkzeug rules: (position, sentence) of each that is wrong.
-CheckRules = Callable[[Sequence[str]], Sequence[tuple[int, str]]]
-
-SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-
-
-class Declared:
-    """What a flow was declared with, not yet read.
-
-    conditions: (from, to, condition) of each that was declared apart; `to` is None for one of entering *from* itself.
-    Reading seals it: what would be declared later would be lost.
-    """
-
-    def __init__(self, paths: Any, options: Mapping[str, Any]) -> None:
-        self.paths = paths
-        self.options = options
-        self.conditions: list[tuple[str, Optional[str], Condition]] = []
-        self.sealed = False
-
-
-@dataclass
-class Entry:
-    """One entry of the dict. `rule` is empty where its key could not be read; `alias` is what a string named."""
-
-    written: str
-    place: Place
-    given: Mapping[Any, Any] = field(default_factory=dict)
-    rule: str = ""
-    methods: Optional[frozenset[str]] = None
-    alias: Optional[str] = None
-    values: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        """The state or companion that it belongs to."""
-        return self.alias or self.values["state"] or self.written
-
-    @property
-    def companion(self) -> bool:
-        return self.given.get("within") is not None
-
-    @property
-    def references(self) -> list[Reference]:
-        """Every state that this entry names."""
-        if self.companion:
-            return list(self.values["within"] or ())
-        return [*self.values["to"], *(one for group in self.values["requires"] for one in group)]
-
-
-class Draft:
-    """A flow, as far as it could be read."""
-
-    def __init__(self, declared: Declared) -> None:
-        self.name = _name(declared.options)
-        self.place = Place(self.name, [])
-        self.options = read(declared.options, FLOW_OPTIONS, self.place.option, unknown_option)
-        self.entries = [_entry(key, value, self.place) for key, value in _items(declared.paths, self.place)]
-        self.states: dict[str, Entry] = {}
-        self.companions: dict[str, Entry] = {}
-        self.late: list[Problem] = []  # with what was declared beside the dict
-
-    @property
-    def cookie_name(self) -> str:
-        return self.options["cookie_name"] or f"flowguard-{self.name}"
-
-    @property
-    def problems(self) -> list[Problem]:
-        return [*self.place.problems, *(found for entry in self.entries for found in entry.place.problems), *self.late]
-
-    @property
-    def rules(self) -> list[tuple[str, Place]]:
-        """Every path of the flow, its `reset` last, and where it was written."""
-        found = [(entry.rule, entry.place) for entry in self.entries if entry.rule]
-        reset = self.options["reset"]
-        return [*found, (reset, self.place.option("reset"))] if reset else found
-
-    def takes(self, name: str) -> tuple[bool, bool]:
-        """Do the paths of *name* take a GET, and any method that is not safe?"""
-        methods = [entry.methods for entry in self.entries if entry.name == name]
-        return (
-            any(some is None or "GET" in some for some in methods),
-            any(some is None or bool(some - SAFE) for some in methods),
-        )
-
-
-def _name(options: Mapping[str, Any]) -> str:
-    """The name that problems begin with: the flow's, if it is one."""
-    name = options.get("name")
-    return name if isinstance(name, str) and checks.flow_name(name, Place("", [])) is not WRONG else "flow"
-
-
-def _items(paths: Any, place: Place) -> list[tuple[Any, Any]]:
-    if not isinstance(paths, Mapping):
-        place.wrong(f"is {kind(paths)}, not a dict of paths. Write {{'/cart': {{…}}}}.")
-        return []
-    if not paths:
-        place.wrong("has no states. Declare at least one path, such as {'/cart': {…}}.")
-    return list(paths.items())
-
-
-def _entry(written: Any, value: Any, flow: Place) -> Entry:
-    entry = Entry(str(written), Place(flow.item(written).path, []))
-    read_key = checks.key(written, entry.place)
-    if read_key is not WRONG:
-        entry.rule, entry.methods = read_key
-    if isinstance(value, str):
-        entry.alias = value
-    elif isinstance(value, Mapping):
-        entry.given = value
-    else:
-        entry.place.wrong(f"is {kind(value)}. Write a dict, or the name of the state that this path belongs to.")
-    entry.values = read(entry.given, STATE_KEYS, entry.place.key, unknown_key)
-    return entry
 
 
 def read_draft(declared: Declared, check_rules: CheckRules, ledger: bool) -> Draft:
@@ -161,9 +43,6 @@ def _tell_apart(flow: Draft) -> None:
         place = entry.place.key("state") if entry.values["state"] else entry.place
         remedy = f"For one state of two paths write {entry.written!r}: {entry.name!r}."
         place.wrong(f"{entry.name!r} is the name of {known.written!r} already. {remedy}")
-
-
-# --- what entries say of each other ----------------------------------------------------------------------------------
 
 
 def _check_names(flow: Draft, entry: Entry) -> None:
@@ -234,7 +113,7 @@ def _check_rules(flow: Draft, check_rules: CheckRules) -> None:
     keyed = [entry for entry in flow.entries if entry.rule]
     for position, entry in enumerate(keyed):
         for other in keyed[:position]:
-            if checks.shape(other.rule) == checks.shape(entry.rule):
+            if shape(other.rule) == shape(entry.rule):
                 _check_pair(other, entry)
 
 
@@ -258,7 +137,7 @@ def _check_options(flow: Draft) -> None:
         at("cookie_secure").wrong("is False, but browsers drop a SameSite=None cookie that is not Secure. "
                                   "Write 'auto' or True.")  # fmt: skip
     for entry in flow.entries if options["reset"] else ():
-        if entry.rule and checks.shape(entry.rule) == checks.shape(options["reset"]):
+        if entry.rule and shape(entry.rule) == shape(options["reset"]):
             at("reset").wrong(f"is the path of {entry.written!r}. Use another: the guard answers it itself.")
 
 
@@ -290,42 +169,33 @@ def _add_to_transition(flow: Draft, entry: Entry, to: str, condition: Condition,
 
 
 def _check_starts(flow: Draft) -> None:
-    """A start that nobody has named is the first state; and a run must be able to begin."""
+    """Where no state says that it is a start, the first one is."""
     if not flow.states:
         if flow.entries:
             flow.place.wrong("has no states: all its paths are companions or belong to others.")
         return
-    starts = [entry for entry in flow.states.values() if entry.values["start"]]
     first = next(iter(flow.states.values()))
-    if not starts and first.given.get("start") is False:
-        flow.place.wrong(f"has no start: {first.name!r}, its first state, says that it is none. Mark a state as start.")
+    if any(entry.values["start"] for entry in flow.states.values()):
         return
-    if not starts:
-        first.values["start"] = True
-        starts = [first]
-    if not any(_can_begin(flow, entry) for entry in starts):
-        flow.place.wrong("no run can begin: no start takes a GET, or a submission that needs no run before it.")
-
-
-def _can_begin(flow: Draft, entry: Entry) -> bool:
-    """A `once` submission, and one with `min_seconds`, needs a run first (CONTRACT 3, line 1)."""
-    get, unsafe = flow.takes(entry.name)
-    return get or (unsafe and not entry.values["once"] and entry.values["min_seconds"] is None)
+    if first.given.get("start") is False:
+        flow.place.wrong(f"has no start: {first.name!r}, its first state, says that it is none. Mark a state as start.")
+    first.values["start"] = True
 
 
 def check_together(flows: Sequence[Draft]) -> None:
     """Several flows: their names, cookies and paths are their own (CONTRACT 2)."""
+    names: set[str] = set()
     cookies: dict[str, str] = {}
     paths: dict[str, str] = {}
     for flow in flows:
         at = flow.place.option
-        if flow.name in cookies.values():
+        if flow.name in names:
             at("name").wrong(f"two flows are named {flow.name!r}. Give each a name of its own.")
         elif flow.cookie_name in cookies:
             at("cookie_name").wrong(f"is the cookie of the flow {cookies[flow.cookie_name]!r} too. Give each its own.")
-        cookies.setdefault(flow.cookie_name, flow.name)
-        shapes = [(checks.shape(rule), place) for rule, place in flow.rules]
-        for shape, place in shapes:
-            if shape in paths:
-                place.wrong(f"is a path of the flow {paths[shape]!r} too. A path belongs to one flow.")
-        paths.update((shape, flow.name) for shape, _ in shapes)
+        for rule, place in flow.rules:
+            if shape(rule) in paths:
+                place.wrong(f"is a path of the flow {paths[shape(rule)]!r} too. A path belongs to one flow.")
+        names.add(flow.name)
+        cookies[flow.cookie_name] = flow.name
+        paths.update((shape(rule), flow.name) for rule, _ in flow.rules)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from flowguard.checks import TOKEN, Place, choice, kind
+from flowguard.config.checks import choice
+from flowguard.config.keys import TOKEN
+from flowguard.config.places import Place, kind
 
 # --- cookies ---------------------------------------------------------------------------------------------------------
 

@@ -7,44 +7,16 @@ problems than it is. `config` holds the tables that say which check belongs to w
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import re
 from typing import Any, Callable, Iterable, Mapping, NamedTuple, Optional
 
+from flowguard.config.places import WRONG, Place, did_you_mean, kind, listed, shown
 from flowguard.core.flow import Answers, Condition, Glob
-from flowguard.errors import Problem
 from flowguard.texts import text_problems
-
-#: What a check returns when nothing can be made of a value: whoever asked goes on with the default.
-WRONG: Any = object()
 
 # A number of seconds beyond a century is a slip; and any time of a run, in milliseconds, still fits a float exactly.
 MAX_SECONDS = 3_155_760_000
-
-# A token of RFC 9110, 5.6.2: what a method or a cookie's name is made of.
-TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-
-
-class Place(NamedTuple):
-    """Somewhere in a configuration: its key path, and the list that takes what is wrong there."""
-
-    path: str
-    problems: list[Problem]
-
-    def key(self, name: object) -> Place:
-        return Place(f"{self.path}.{name}", self.problems) if isinstance(name, str) else self.item(name)
-
-    def item(self, index: object) -> Place:
-        return Place(f"{self.path}[{index!r}]", self.problems)
-
-    def option(self, name: object) -> Place:
-        return Place(f"{self.path}({name})", self.problems)
-
-    def wrong(self, what: str) -> Any:
-        self.problems.append(Problem(self.path, what))
-        return WRONG
-
 
 Check = Callable[[Any, Place], Any]
 
@@ -55,37 +27,6 @@ class Reference(NamedTuple):
     name: str
     place: Place
     condition: Optional[Condition] = None
-
-
-# --- words -----------------------------------------------------------------------------------------------------------
-
-
-def shown(value: object) -> str:
-    """A value as messages show it: never more than a line of it."""
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def kind(value: object) -> str:
-    """What is there, in a message: the value where it is short, else what sort of thing it is."""
-    if isinstance(value, (str, bytes)):
-        return f"the {'string' if isinstance(value, str) else 'bytes'} {shown(value)}"
-    if value is None or isinstance(value, (bool, int, float)):
-        return shown(value)
-    name = "dict" if isinstance(value, Mapping) else type(value).__name__
-    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
-
-
-def did_you_mean(word: object, names: Iterable[str]) -> str:
-    """A hint to the nearest of *names*, with a space before it; or nothing."""
-    close = difflib.get_close_matches(str(word), list(names), n=1)
-    return f" Did you mean {close[0]!r}?" if close else ""
-
-
-def listed(words: Iterable[str]) -> str:
-    """'a', 'b' or 'c'."""
-    *others, last = (repr(word) for word in words)
-    return f"{', '.join(others)} or {last}" if others else last
 
 
 # --- simple values ---------------------------------------------------------------------------------------------------
@@ -326,38 +267,3 @@ def _glob(text: str, place: Place) -> Any:
         return text
     remedy = text if text.isdigit() else f"'/{text}'"
     return place.wrong(f"is {kind(text)}, and no Location begins so. Write {remedy}.")
-
-
-# --- keys ------------------------------------------------------------------------------------------------------------
-
-_KEY = "Write a path that begins with '/', after methods if need be: 'GET,POST /charge'."
-_VARIABLE = re.compile(r"<(?:([^<>]*):)?([^<>:]*)>")
-
-
-def key(written: object, place: Place) -> Any:
-    """Rule and methods of a key of the dict: ``"GET,POST /charge"``."""
-    slash = written.find("/") if isinstance(written, str) else -1
-    if not isinstance(written, str) or slash < 0 or (slash and not written[slash - 1].isspace()):
-        return place.wrong(f"is no path. {_KEY}")
-    rule = written[slash:]
-    if "?" in rule:
-        return place.wrong("has parameters ('?'), which this version does not have. Write the path alone.")
-    return (rule, _methods(written[:slash], place)) if slash else (rule, None)
-
-
-def _methods(text: str, place: Place) -> frozenset[str]:
-    """The methods that a key names. HEAD and OPTIONS go with GET (CONTRACT 2)."""
-    found = set()
-    for method in (part.strip().upper() for part in text.split(",")):
-        if not TOKEN.fullmatch(method):
-            place.wrong(f"{method!r} is no method. {_KEY}")
-        elif method in found:
-            place.wrong(f"names {method} twice. Remove one.")
-        found.add(method)
-    return frozenset(found | {"HEAD", "OPTIONS"} if "GET" in found else found)
-
-
-def shape(rule: str) -> str:
-    """What two rules have in common that match the same paths: variables' names and a last slash set aside."""
-    plain = _VARIABLE.sub(lambda found: f"<{found[1] if found[1] not in (None, 'default') else 'string'}>", rule)
-    return plain[:-1] if plain.endswith("/") and plain != "/" else plain

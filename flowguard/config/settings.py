@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Callable, Mapping, NamedTuple
 
-from flowguard import checks, safeguards
-from flowguard.checks import WRONG, Check, Place, did_you_mean
+from flowguard.config import checks, safeguards
+from flowguard.config.checks import Check
+from flowguard.config.places import WRONG, Place, did_you_mean
 from flowguard.core.flow import EDIT, REFUSE, VIEW
 
 
@@ -129,5 +130,3 @@ def unknown_option(name: Any) -> str:
     if name in GUARD_OPTIONS:
         return f"is an option of the guard. Write FlowGuard(…, {name}=…)."
     return f"unknown option.{did_you_mean(name, (*FLOW_OPTIONS, *GUARD_OPTIONS))}"
-
-
