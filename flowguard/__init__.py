@@ -1,0 +1,24 @@
+"""flowguard keeps multi-step web flows in order, in front of any WSGI application."""
+
+from flowguard.core.outcome import Answer, Destination, Outcome, Overrule, Settled, settle
+from flowguard.core.passage import Attempt, Kind, Passage, Reason, Refusal, decide
+from flowguard.core.run import Run
+from flowguard.errors import (
+    ConfigError,
+    DuplicateTransition,
+    FlowguardError,
+    InvalidTransition,
+    LedgerUnavailable,
+    Problem,
+    SkippedTransition,
+)
+from flowguard.flow import Flow
+from flowguard.handle import Event, RunHandle
+from flowguard.middleware import FlowGuard
+from flowguard.refusals import Refused
+
+__all__ = [
+    "Answer", "Attempt", "ConfigError", "Destination", "DuplicateTransition", "Event", "Flow", "FlowGuard",
+    "FlowguardError", "InvalidTransition", "Kind", "LedgerUnavailable", "Outcome", "Overrule", "Passage", "Problem",
+    "Reason", "Refusal", "Refused", "Run", "RunHandle", "Settled", "SkippedTransition", "decide", "settle",
+]  # fmt: skip

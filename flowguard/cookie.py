@@ -226,21 +226,21 @@ def _unpack(value: str) -> str:
 
 
 class Found(NamedTuple):
-    """What a Cookie header held under our name: the newest run that verifies, if any; and whether anything was there
-    at all."""
+    """What a Cookie header held under our name: the newest run that verifies, and its text, if any; and whether
+    anything was there at all."""
 
     run: Optional[Run]
+    text: str
     present: bool
 
 
-ABSENT = Found(None, False)
+ABSENT = Found(None, "", False)
 
 
 class Attributes(NamedTuple):
     """The attributes of a flow's cookie, as the configuration says them."""
 
     samesite: str = "Lax"
-    secure: Union[bool, str] = "auto"  # "auto": where the request came by https
     domain: Optional[str] = None
     path: str = "/"
 
@@ -274,14 +274,14 @@ class Cookie:
         """
         if self._needle not in header:
             return ABSENT
-        newest = None
         tokens = self._pattern.findall(header)
+        newest = Found(None, "", bool(tokens))
         for token in tokens[:MAX_CANDIDATES]:
             text = self._seal.verify(token)
             run = None if text is None else self._codec.decode(text)
-            if run is not None and (newest is None or run.seq > newest.seq):
-                newest = run
-        return Found(newest, bool(tokens))
+            if text is not None and run is not None and (newest.run is None or run.seq > newest.run.seq):
+                newest = Found(run, text, True)
+        return newest
 
     def write(self, run: Run) -> str:
         """The value of a Set-Cookie header for *run*, never over `MAX_COOKIE`.

@@ -344,12 +344,14 @@ def _enterable(
     flow: Definition, run: Run, state: State, submission: bool, now: Optional[int], agrees: Agrees
 ) -> bool:
     """Would line 4 let *state* be entered? Asked for others than the request, so a condition that raises is a no."""
-    attempt = Attempt(state.name, submission, now, agrees=_quietly(agrees))
+    attempt = Attempt(state.name, submission, now, agrees=quietly(agrees))
     verdict = _line_4(Case(flow, run, state, attempt, True))
     return isinstance(verdict, Passage)
 
 
-def _quietly(agrees: Agrees) -> Agrees:
+def quietly(agrees: Agrees) -> Agrees:
+    """The same conditions, asked for another's sake than the request's: one that raises counts as no."""
+
     def asked(condition: Condition) -> bool:
         try:
             return agrees(condition)
@@ -401,7 +403,15 @@ def passes(flow: Definition, run: Optional[Run], name: str, now: Optional[int], 
     """Would a GET of the state *name* pass?"""
     if not flow.states[name].get:
         return False
-    return isinstance(decide(flow, run, Attempt(name, False, now, agrees=_quietly(agrees))), Passage)
+    return isinstance(decide(flow, run, Attempt(name, False, now, agrees=quietly(agrees))), Passage)
+
+
+def can_go(flow: Definition, run: Optional[Run], name: str, now: Optional[int], agrees: Agrees) -> bool:
+    """Would a request for the state *name* pass, by any method that its path takes?"""
+    return any(
+        isinstance(decide(flow, run, Attempt(name, submission, now, agrees=quietly(agrees))), Passage)
+        for submission in _methods(flow.states[name])
+    )
 
 
 def allowed(
@@ -416,7 +426,7 @@ def allowed(
 def _would_enter(flow: Definition, run: Optional[Run], name: str, now: Optional[int], agrees: Agrees) -> bool:
     if not flow.states[name].get:
         return False
-    verdict = decide(flow, run, Attempt(name, False, now, agrees=_quietly(agrees)))
+    verdict = decide(flow, run, Attempt(name, False, now, agrees=quietly(agrees)))
     return isinstance(verdict, Passage) and verdict.kind in (Kind.ENTER, Kind.BEGIN)
 
 

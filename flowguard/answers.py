@@ -1,0 +1,106 @@
+"""The application's answer as the rules see it: its status, whether it is a page, and where a redirect leads."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, List, Mapping, NamedTuple, Optional, Tuple
+from urllib.parse import unquote_to_bytes, urljoin, urlsplit
+
+from flowguard.core.outcome import Answer, Destination, Overrule
+from flowguard.core.run import Values
+
+Headers = List[Tuple[str, str]]
+
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+OVERRULE = "flowguard"  # the response header by which an application overrules the table
+_PAGES = ("text/html", "application/xhtml+xml")
+
+
+class Place(NamedTuple):
+    """What stands at a path for this flow: the name of its state or companion, if any, and the path's variables."""
+
+    name: Optional[str]
+    is_state: bool
+    values: Values
+
+
+NOWHERE = Place(None, False, ())
+Lookup = Callable[[str], Place]  # PATH_INFO to place
+
+
+def status_of(status: str) -> int:
+    """The number of a WSGI status line; 0 for one that no server takes."""
+    digits = status[:3]
+    return int(digits) if len(digits) == 3 and digits.isascii() and digits.isdigit() else 0
+
+
+def read_answer(
+    status: str, headers: Headers, base: Mapping[str, Any], lookup: Lookup
+) -> Tuple[Answer, Optional[str], Optional[str]]:
+    """The answer, the Location of its redirect (as it stands), and what it says in an unknown overruling header.
+
+    base: the environ as the request came, to read the Location against.
+    """
+    number, html, location, said = status_of(status), False, None, None
+    for name, value in headers:
+        lowered = name.lower()
+        if lowered == "content-type":
+            html = value.lower().lstrip().startswith(_PAGES)
+        elif lowered == "location":
+            location = value
+        elif lowered == OVERRULE:
+            said = value.strip().lower()
+    if number not in REDIRECTS:
+        location = None
+    to = None if location is None else destination(location, base, lookup)
+    overrule = _overrule(said)
+    return Answer(number, html, to, overrule), location, said if overrule is None else None
+
+
+def _overrule(said: Optional[str]) -> Optional[Overrule]:
+    return Overrule(said) if said in {known.value for known in Overrule} else None
+
+
+def destination(location: str, base: Mapping[str, Any], lookup: Lookup) -> Destination:
+    """Where *location* leads, read as a path below the mount point on the same host (HTTP_HOST, port ignored)."""
+    url = location if location[:1] == "/" and location[1:2] != "/" else _absolute(location, base)
+    parts = _split(url)
+    if parts is None or (parts.netloc and not _same_host(parts.netloc, base)):
+        return Destination(None, url)
+    path = unquote_to_bytes(parts.path or "/").decode("latin-1")
+    mount = (base.get("SCRIPT_NAME") or "").rstrip("/")
+    if mount and path != mount and not path.startswith(f"{mount}/"):
+        return Destination(None, url if parts.netloc else _absolute(location, base))
+    below = path[len(mount) :] or "/"
+    place = lookup(below)
+    readable = below.encode("latin-1").decode("utf-8", "replace")
+    return Destination(place.name if place.is_state else None, url, readable, parts.query, place.values)
+
+
+def _split(url: str) -> Any:
+    try:
+        return urlsplit(url)
+    except ValueError:  # "http://[": the application's own mistake, and no path of ours
+        return None
+
+
+def _absolute(location: str, base: Mapping[str, Any]) -> str:
+    path = (base.get("SCRIPT_NAME") or "") + (base.get("PATH_INFO") or "")
+    here = f"{base.get('wsgi.url_scheme', 'http')}://{_host(base)}{path.split('?')[0].split('#')[0]}"
+    try:
+        return urljoin(here, location)
+    except ValueError:
+        return location
+
+
+def _host(base: Mapping[str, Any]) -> str:
+    return str(base.get("HTTP_HOST") or base.get("SERVER_NAME") or "")
+
+
+def _same_host(netloc: str, base: Mapping[str, Any]) -> bool:
+    return _bare(netloc) == _bare(_host(base))
+
+
+def _bare(netloc: str) -> str:
+    """A host without user, port and case."""
+    host = netloc.rpartition("@")[2].lower()
+    return host.partition("]")[0] if host.startswith("[") else host.partition(":")[0]

@@ -1,0 +1,115 @@
+"""One call of the wrapped application, by PEP 3333: the answer goes through as it comes, never buffered or delayed.
+
+Every call of start_response is read and passed on at once, with our headers; what the answer means is settled when its
+first byte is about to be sent, when it ends without one, or when it is given up. Until then a later start_response (with
+exc_info) may still change it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Iterable, Iterator, List, Optional, Protocol, Tuple
+
+Headers = List[Tuple[str, str]]
+Write = Callable[[bytes], object]
+
+
+class Visit(Protocol):
+    """What a request is to whoever judges its answer."""
+
+    def answered(self, status: str, headers: Headers) -> Headers:
+        """The application has started its answer: the headers to send in place of *headers*."""
+
+    def settle(self) -> None:
+        """The first byte is about to be sent, or none will come: what was answered counts. Called once."""
+
+    def raised(self) -> None:
+        """The application raised before the first byte. Called once, in place of `settle`."""
+
+    @property
+    def settled_already(self) -> bool:
+        """There is nothing to settle: the answer, as it was started, changes nothing and nobody waits for it."""
+
+
+class Exchange:
+    """Calls the application for one visit, and is the answer's iterable where something is still to be settled."""
+
+    __slots__ = ("_visit", "_start", "_started", "_open", "_result", "_chunks")
+
+    def __init__(self, visit: Visit, start_response: Any) -> None:
+        self._visit = visit
+        self._start = start_response
+        self._started = False
+        self._open = True  # nothing is settled yet
+        self._result: Any = None
+        self._chunks: Optional[Iterator[bytes]] = None
+
+    def call(self, app: Any, environ: Any) -> Iterable[bytes]:
+        """The answer's body. The application's own iterable, untouched, where nothing has to be settled any more."""
+        try:
+            result: Iterable[bytes] = app(environ, self.start_response)
+        except BaseException:
+            self._fail()
+            raise
+        if self._started and self._open and (self._visit.settled_already or type(result) in (list, tuple)):
+            self._settle()
+        if not self._open:
+            return result
+        self._result = result
+        return self
+
+    def start_response(self, status: str, headers: Headers, exc_info: Any = None) -> Write:
+        if self._open:
+            headers = self._visit.answered(status, headers)
+        self._started = True
+        write: Write = self._start(status, headers, exc_info) if exc_info else self._start(status, headers)
+        if not self._open:
+            return write
+
+        def settling_write(data: bytes) -> object:
+            if data:
+                self._settle()
+            return write(data)
+
+        return settling_write
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            if self._chunks is None:
+                self._chunks = iter(self._result)
+            chunk = next(self._chunks)
+        except StopIteration:
+            self._settle()
+            raise
+        except BaseException:
+            self._fail()
+            raise
+        if chunk:
+            self._settle()
+        return chunk
+
+    def close(self) -> None:
+        """The server is done with the answer, or has given it up: it ends here."""
+        try:
+            self._settle()
+        finally:
+            close = getattr(self._result, "close", None)
+            self._result = None
+            if close is not None:
+                close()
+
+    def _settle(self) -> None:
+        if not self._open:
+            return
+        if not self._started:
+            self._fail()
+            return
+        self._open = False
+        self._visit.settle()
+
+    def _fail(self) -> None:
+        if self._open:
+            self._open = False
+            self._visit.raised()

@@ -1,0 +1,149 @@
+"""One request of one flow: which run is the visitor's newest, and may the request pass?
+
+The order in which ledger and rules are asked is this: a submission that the cookie's own run would let through claims
+it, which also tells the newest run; every other request only reads. Then the rules decide, on the newest run.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
+
+from flowguard.cookie import Found
+from flowguard.core.flow import Condition, Definition
+from flowguard.core.passage import (
+    Agrees, Attempt, Passage, Reason, Refusal, Verdict, decide, everything_agrees, usable,
+)  # fmt: skip
+from flowguard.core.run import Run, Values
+from flowguard.errors import LedgerUnavailable
+from flowguard.handle import RunHandle
+from flowguard.keeping import Held, Keeper
+from flowguard.reading import Context, Environ, Methods
+
+
+class Asked(NamedTuple):
+    """A request for one of the flow's paths.
+
+    names: the states that its methods select; where there are several, the application acts as the last. args: the
+    path's variables as the rule converts them; values: as they stand in the path. now: milliseconds since the epoch.
+    """
+
+    environ: Environ
+    methods: Methods
+    names: Tuple[str, ...]
+    args: Mapping[str, Any]
+    values: Values
+    now: int
+
+
+class Judged(NamedTuple):
+    """What was decided, and on which run.
+
+    invented: the visitor has no run that can be used; `held.run` is an empty one, under whose id one may begin.
+    """
+
+    verdict: Verdict
+    attempt: Attempt
+    held: Held
+    invented: bool
+
+    @property
+    def run(self) -> Optional[Run]:
+        return None if self.invented else self.held.run
+
+
+class Judge:
+    """Judges the requests of one flow. max_body: bytes that a condition may read."""
+
+    def __init__(self, flow: Definition, keeper: Keeper, max_body: int) -> None:
+        self._flow, self._keeper, self._max_body = flow, keeper, max_body
+
+    def judge(self, asked: Asked, brought: Found) -> Judged:
+        """Raises LedgerUnavailable where a ledger that must be asked does not answer, and what a condition raises."""
+        run = brought.run
+        if run is None:
+            return self._on_nothing(asked, Reason.BAD_COOKIE if brought.present else None)
+        if self._would_claim(asked, run):
+            return self._on(asked, self._keeper.claimed(run, brought.text, asked.names[-1], asked.now))
+        judged = self._on(asked, self._newest(asked, run, brought.text))
+        if judged.held.version and isinstance(judged.verdict, Passage) and judged.verdict.claim:
+            # The cookie is old: its run would not have passed, and the newest does.
+            judged = self._on(asked, self._keeper.claimed(judged.held.run, "", asked.names[-1], asked.now))
+        return judged
+
+    def _would_claim(self, asked: Asked, run: Run) -> bool:
+        """Would the run that the cookie tells let this request through, as a submission that must be alone?"""
+        if not asked.methods.submission or usable(self._flow, run, asked.now) is not None:
+            return False
+        verdict = decide(self._flow, run, _attempt(asked, asked.names[-1], None, everything_agrees))
+        return isinstance(verdict, Passage) and verdict.claim
+
+    def _newest(self, asked: Asked, run: Run, text: str) -> Held:
+        """Safe requests, and companions, which change nothing, go on by the cookie where the ledger is silent."""
+        if asked.methods.submission and any(name in self._flow.states for name in asked.names):
+            return self._keeper.newest(run, text, asked.now)
+        return self._keeper.newest_or_cookie(run, text, asked.now)
+
+    def standing(self, asked: Asked, brought: Found) -> Judged:
+        """Where the visitor stands, for a request that is refused whatever the run: the verdict is `path`."""
+        attempt = _attempt(asked, asked.names[-1], None, everything_agrees)
+        refusal = Refusal(Reason.PATH, attempt.state, 0)
+        if brought.run is None:
+            return Judged(refusal, attempt, Held(Run("")), True)
+        held = self._keeper.newest_or_cookie(brought.run, brought.text, asked.now)
+        invented = not held.run.trail or usable(self._flow, held.run, asked.now) is not None
+        return Judged(refusal, attempt, held, invented)
+
+    def _on(self, asked: Asked, held: Held) -> Judged:
+        """Decide on the newest run, if it can still be used."""
+        if held.busy:
+            attempt = _attempt(asked, asked.names[-1], None, everything_agrees)
+            return Judged(Refusal(Reason.BUSY, attempt.state, 0), attempt, held, False)
+        if not held.run.trail:
+            return self._decide(asked, held, None, True)
+        lost = usable(self._flow, held.run, asked.now)
+        if lost is Reason.EXPIRED:  # its id counts on, so that ledger and tabs know what is newer
+            return self._decide(asked, held._replace(run=held.run.emptied()), lost, True)
+        if lost is not None:
+            self._keeper.give_up(held, asked.now)
+            return self._on_nothing(asked, lost)
+        return self._decide(asked, held, None, False)
+
+    def _on_nothing(self, asked: Asked, lost: Optional[Reason]) -> Judged:
+        return self._decide(asked, Held(Run(secrets.token_urlsafe(12))), lost, True)
+
+    def _decide(self, asked: Asked, held: Held, lost: Optional[Reason], invented: bool) -> Judged:
+        """Where the methods select different states, all must pass."""
+        run = None if invented else held.run
+        try:
+            for name in asked.names:
+                attempt = _attempt(asked, name, lost, self._asker(asked, run, name))
+                verdict = decide(self._flow, run, attempt)
+                if isinstance(verdict, Refusal):
+                    break
+        except BaseException:  # of a condition: the run stays as it was
+            self._keeper.give_up(held, asked.now)
+            raise
+        if isinstance(verdict, Refusal):
+            self._keeper.give_up(held, asked.now)
+        return Judged(verdict, attempt, held, invented)
+
+    def _asker(self, asked: Asked, run: Optional[Run], name: str) -> Agrees:
+        """Asks the deployer's conditions, each at most once for a request and a run."""
+        answers: Dict[int, bool] = {}
+        context: List[Context] = []
+
+        def agrees(condition: Condition) -> bool:
+            if id(condition) not in answers:
+                if not context:
+                    handle = RunHandle(self._flow, run, name, asked.now)
+                    context.append(Context(asked.environ, handle, asked.args, self._max_body))
+                answers[id(condition)] = bool(condition(context[0]))
+            return answers[id(condition)]
+
+        return agrees
+
+
+def _attempt(asked: Asked, name: str, lost: Optional[Reason], agrees: Agrees) -> Attempt:
+    methods = asked.methods
+    return Attempt(name, methods.submission, asked.now, methods.peek, asked.values, agrees, lost)

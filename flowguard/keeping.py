@@ -1,0 +1,251 @@
+"""Runs in a ledger: an older cookie is brought up to the newest run, one submission at a time gets through, and what
+came of it is kept (CONTRACT 7). The ledger knows texts and claims; the rules know runs; here they meet."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+import time
+from typing import Callable, NamedTuple, Optional, TypeVar
+
+from flowguard.cookie import Codec
+from flowguard.core.flow import SKEW, Definition
+from flowguard.core.outcome import Answer, Settled, settle
+from flowguard.core.passage import Attempt, Passage, decide, quietly
+from flowguard.core.run import Run
+from flowguard.errors import LedgerUnavailable
+from flowguard.ledgers.base import Claim, Ledger, Record
+
+logger = logging.getLogger("flowguard.ledger")
+
+Answered = TypeVar("Answered")
+
+MAX_LED = 2_000  # characters of a Location that are kept (CONTRACT 5)
+MAX_WAITING = 4  # submissions of one process that wait for another at the same time; further ones are busy at once
+FIRST_PAUSE, LAST_PAUSE = 0.005, 0.05  # seconds between two looks at a claim, growing
+MAX_WRITES = 8  # tries to write a change that others overtake; each means that somebody else's was written
+
+
+class Led(NamedTuple):
+    """Where a submission of `state` led: the Location of its answer, as the application wrote it."""
+
+    state: str
+    location: str
+
+
+class Held(NamedTuple):
+    """A run as the ledger and the cookie tell it together. `version` 0: the ledger does not hold it."""
+
+    run: Run
+    version: int = 0
+    led: Optional[Led] = None
+    token: Optional[str] = None  # the claim that we won
+    busy: bool = False  # another submission of this run is under way, and did not end while we waited
+
+
+class Keeper:
+    """One flow's runs in one ledger. Without a ledger every cookie is the newest."""
+
+    def __init__(
+        self, flow: Definition, codec: Codec, ledger: Optional[Ledger], wait: float, lease: float,
+        pause: Callable[[float], object] = time.sleep,
+    ) -> None:  # fmt: skip
+        self._flow, self._codec, self._ledger = flow, codec, ledger
+        self._wait, self._lease, self._pause = wait, lease, pause
+        self._waiting = threading.BoundedSemaphore(MAX_WAITING)
+        self._down = False
+
+    # --- before the application ---------------------------------------------------------------------------------
+
+    def newest(self, run: Run, text: str, now: int) -> Held:
+        """The newest run of *run*'s id; *text* is how the cookie wrote it. Raises LedgerUnavailable."""
+        if self._ledger is None:
+            return Held(run)
+        return self._merge(run, text, self._read(run, now))
+
+    def newest_or_cookie(self, run: Run, text: str, now: int) -> Held:
+        """The same, for an answer that can do without the ledger."""
+        try:
+            return self.newest(run, text, now)
+        except LedgerUnavailable:
+            return Held(run)
+
+    def claimed(self, run: Run, text: str, state: str, now: int) -> Held:
+        """Claim the one submission that may be under way in *run*, waiting up to `ledger_wait` for another's to end.
+
+        The run in what is returned is the newest. Raises LedgerUnavailable.
+        """
+        if self._ledger is None:
+            return Held(run)
+        claim = Claim(secrets.token_urlsafe(12), state, now / 1000 + self._lease)
+        held = self._try_claim(run, text, claim, now)
+        if not held.busy or not self._waiting.acquire(blocking=False):
+            return held
+        try:
+            return self._wait_for(run, text, claim, now)
+        finally:
+            self._waiting.release()
+
+    def _wait_for(self, run: Run, text: str, claim: Claim, now: int) -> Held:
+        begun, waited, pause = time.monotonic(), 0.0, FIRST_PAUSE
+        while True:
+            self._pause(pause)
+            waited, pause = time.monotonic() - begun, min(2 * pause, LAST_PAUSE)
+            later = claim._replace(until=claim.until + waited)
+            held = self._try_claim(run, text, later, now + int(1000 * waited))
+            if not held.busy or waited >= self._wait:
+                return held
+
+    def _try_claim(self, run: Run, text: str, claim: Claim, now: int) -> Held:
+        for _ in range(MAX_WRITES):
+            record = self._claim(run, text, claim, now)
+            held = self._merge(run, text, record)
+            if record.claim is not None and record.claim.token == claim.token:
+                return held._replace(token=claim.token)
+            if record.claim is not None and record.claim.until > now / 1000:
+                break
+            self._bury(run, record, now)
+        return held._replace(busy=True)
+
+    def _bury(self, run: Run, record: Record, now: int) -> None:
+        """The lease of a submission is over: its worker died. A `once` state may have been done, so it is spent; an
+        ordinary one is free again."""
+        claim, left = record.claim, self._decoded(record)
+        if claim is None:
+            return
+        logger.warning("a submission of %r in flow %r ended without an answer", claim.state, self._flow.name)
+        state = self._flow.states.get(claim.state)
+        if left is None or state is None or not state.once or claim.state in left.spent:
+            self._release(run, claim.token, now)
+        else:
+            spent = left.spending(claim.state)._replace(seq=left.seq + 1, changed=now)
+            self._write(spent, record.version, claim.token, None, now)
+
+    # --- after the application ----------------------------------------------------------------------------------
+
+    def keep(
+        self, held: Held, attempt: Attempt, passage: Passage, answer: Answer, settled: Settled,
+        led: Optional[str], now: int,
+    ) -> Settled:  # fmt: skip
+        """Write what came of a request, and end its claim. Returns it as it was written: if the run has moved on
+        meanwhile, the change is judged again against the newest run. What cannot be written is logged: the cookie has
+        it, and a claim that was not ended counts as unknown when its lease is over."""
+        if self._ledger is None:
+            return settled
+        try:
+            if settled.run == held.run:
+                self.give_up(held, now)
+                return settled
+            if held.version == 0 and not passage.submission:
+                return settled  # a mere visitor takes no place
+            kept = Led(passage.state, led) if led is not None and passage.submission else None
+            return settled._replace(run=self._keep(held, attempt, answer, settled.run, kept, now))
+        except LedgerUnavailable:
+            return settled
+
+    def _keep(self, held: Held, attempt: Attempt, answer: Answer, after: Run, led: Optional[Led], now: int) -> Run:
+        run, version = after, held.version
+        for _ in range(MAX_WRITES):
+            if self._write(run, version, held.token, led, now):
+                break
+            record = self._read(run, now)
+            version = 0 if record is None else record.version
+            newest = None if record is None else self._decoded(record)
+            if newest is not None:
+                run = self._judged_again(held.run, newest, attempt, answer, after, now)
+        return run
+
+    def _judged_again(
+        self, before: Run, newest: Run, attempt: Attempt, answer: Answer, after: Run, now: int
+    ) -> Run:
+        """The change, against the newest run; dropped if refused there, but for what it spent in the same run."""
+        verdict = decide(self._flow, newest, attempt._replace(now=None, agrees=quietly(attempt.agrees)))
+        if isinstance(verdict, Passage):
+            return settle(self._flow, newest, verdict, answer, now).run
+        spent = after.spent - before.spent - newest.spent
+        if newest.first != before.first or not spent:
+            return newest
+        return newest._replace(spent=newest.spent | spent, seq=newest.seq + 1, changed=now)
+
+    def replace(self, held: Held, run: Run, now: int) -> None:
+        """Keep *run* (emptied by a reset or an expiry) in place of what the ledger holds, if it holds anything."""
+        version = held.version
+        try:
+            for _ in range(MAX_WRITES):
+                if not version or self._write(run, version, None, None, now):
+                    return
+                record = self._read(run, now)
+                version = 0 if record is None else record.version
+        except LedgerUnavailable:
+            return
+
+    def give_up(self, held: Held, now: int) -> None:
+        """End a claim of which nothing came."""
+        if held.token is None:
+            return
+        try:
+            self._release(held.run, held.token, now)
+        except LedgerUnavailable:
+            return
+
+    # --- what they share ----------------------------------------------------------------------------------------
+
+    def _merge(self, run: Run, text: str, record: Optional[Record]) -> Held:
+        """Where the ledger holds the run, its copy counts, but for what the cookie calls spent."""
+        if record is None:
+            return Held(run)
+        kept, _, led = record.text.partition("\n")
+        newest = run if kept == text else self._codec.decode(kept)
+        if newest is None:  # written by another version of flowguard: as if it had been forgotten
+            return Held(run, record.version)
+        if newest.first == run.first and not run.spent <= newest.spent:
+            newest = newest._replace(spent=newest.spent | run.spent)
+        state, _, location = led.partition("\n")
+        return Held(newest, record.version, Led(state, location) if location else None)
+
+    def _decoded(self, record: Record) -> Optional[Run]:
+        return self._codec.decode(record.text.partition("\n")[0])
+
+    def _read(self, run: Run, now: int) -> Optional[Record]:
+        return self._ask(lambda ledger: ledger.read(self._key(run), now=now / 1000))
+
+    def _claim(self, run: Run, text: str, claim: Claim, now: int) -> Record:
+        key, expires = self._key(run), self._expires(run, now)
+        return self._ask(lambda ledger: ledger.claim(key, claim, text=text, expires=expires, now=now / 1000))
+
+    def _write(self, run: Run, version: int, token: Optional[str], led: Optional[Led], now: int) -> bool:
+        text = self._codec.encode(run)
+        if led is not None and len(led.location) <= MAX_LED and "\n" not in led.location:
+            text = f"{text}\n{led.state}\n{led.location}"
+        key, expires, keep = self._key(run), self._expires(run, now), bool(run.spent)
+        return self._ask(
+            lambda ledger: ledger.write(
+                key, text, version=version, expires=expires, keep=keep, now=now / 1000, release=token
+            )
+        )
+
+    def _release(self, run: Run, token: str, now: int) -> None:
+        self._ask(lambda ledger: ledger.release(self._key(run), token, now=now / 1000))
+
+    def _key(self, run: Run) -> str:
+        return f"{self._flow.name}:{run.id}"
+
+    def _expires(self, run: Run, now: int) -> float:
+        """Seconds since the epoch: when no cookie of this run is good any more, on any host's clock."""
+        return ((run.started or now) + self._flow.ttl + 2 * SKEW) / 1000
+
+    def _ask(self, question: Callable[[Ledger], Answered]) -> Answered:
+        """Ask the ledger, and say once that it is down, and once that it is back."""
+        assert self._ledger is not None
+        try:
+            answer = question(self._ledger)
+        except LedgerUnavailable as error:
+            if not self._down:
+                logger.error("%s; submissions are refused, other requests go on by the cookie alone", error)
+            self._down = True
+            raise
+        if self._down:
+            logger.warning("the ledger of flow %r answers again", self._flow.name)
+            self._down = False
+        return answer

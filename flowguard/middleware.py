@@ -1,0 +1,192 @@
+"""`FlowGuard`: any WSGI application, kept in order from outside.
+
+Everything that can be known at start-up is worked out there; a request to a path that no flow declares costs one
+look-up, and reaches the application as it came.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple, Union, cast
+from urllib.parse import unquote_to_bytes
+
+from flowguard import paths, refusals
+from flowguard.answers import NOWHERE, Lookup, Place
+from flowguard.config import Key, Plan, configure
+from flowguard.cookie import MAX_COOKIE, Attributes, Codec, Cookie, Seal
+from flowguard.errors import ConfigError, Problem
+from flowguard.gate import Gate
+from flowguard.hooks import Hooks
+from flowguard.keeping import Keeper
+from flowguard.ledgers import open_ledger
+from flowguard.ledgers.base import Ledger
+from flowguard.ledgers.memory import MemoryLedger
+from flowguard.notes import Notes
+from flowguard.paths import Found, Misspelt, PathTable
+from flowguard.reading import Environ, is_speculation
+from flowguard.visit import Jar, Kit
+
+logger = logging.getLogger("flowguard.config")
+
+
+class FlowGuard:
+    """Put this in front of a WSGI application to keep its flows in order.
+
+    app: the WSGI application. flow: a dict of paths, a `Flow`, or a list of them. secret_key: text or bytes of 16 or
+    more, or a list of them, oldest first: the last signs, all verify. ledger: where it is remembered which cookie is
+    the newest: ``memory://`` (one process), ``sqlite:///path`` (one host), ``redis://…`` (many hosts), an object with
+    the verbs of `flowguard.ledgers.base.Ledger`, or None. ledger_wait: seconds that a second submission waits for the
+    first. ledger_lease: seconds after which a submission that never ended counts as unknown. clock: a callable, seconds
+    since the epoch. options: those of the flow, beside a dict of paths.
+
+    Raises `ConfigError`, which names every problem at once.
+    """
+
+    def __init__(
+        self, app: Any, flow: Any, *, secret_key: Any = None, ledger: Any = "memory://", ledger_wait: float = 2,
+        ledger_lease: float = 300, clock: Callable[[], float] = time.time, **options: Any,
+    ) -> None:  # fmt: skip
+        plans = configure(
+            flow, options, secret_key=secret_key, ledger=ledger, ledger_wait=ledger_wait, ledger_lease=ledger_lease,
+            check_rules=paths.problems,
+        )  # fmt: skip
+        keys = [secret_key] if isinstance(secret_key, (str, bytes)) else list(secret_key)
+        self.app = app
+        self._routes: List[Route] = []
+        rules, numbers = _number(plans)
+        self._table = PathTable(rules)
+        opened = open_ledger(ledger)
+        self._lonely = isinstance(opened, MemoryLedger)
+        builder = _Builder(app, self._table, self._routes, keys, opened, ledger_wait, ledger_lease, clock)
+        self._routes.extend(builder.routes(plans, rules, numbers))
+
+    def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO") or "/"
+        found = self._table.find(path) if len(path) <= paths.MAX_PATH else None
+        if found is None and len(path) <= paths.MAX_PATH:
+            return cast(Iterable[bytes], self.app(environ, start_response))
+        return self._guarded(environ, start_response, found)
+
+    def _guarded(self, environ: Environ, start_response: Any, found: Any) -> Iterable[bytes]:
+        if found is None:
+            refusals.drain(environ)
+            return refusals.send(refusals.too_long(), environ, start_response)
+        if "flowguard.judged" in environ:  # the application called us again for the same request: it was judged
+            return cast(Iterable[bytes], self.app(environ, start_response))
+        if is_speculation(environ):
+            refusals.drain(environ)
+            return refusals.send(refusals.speculation(), environ, start_response)
+        if self._lonely and environ.get("wsgi.multiprocess"):
+            self._warn()
+        environ["flowguard.judged"] = True
+        route = self._routes[found.index]
+        if not isinstance(found, Found):
+            spelling = found.path if isinstance(found, Misspelt) else None
+            return route.gate.refuse_path(environ, start_response, route.select, spelling)
+        if route.resets:
+            return route.gate.reset(environ, start_response)
+        return route.gate.serve(environ, start_response, route.select, found.args, found.values)
+
+    def _warn(self) -> None:
+        self._lonely = False
+        logger.warning(
+            "ledger='memory://' knows one process, and this server runs several: an old cookie works in each of them "
+            "once. Write ledger='sqlite:///path' (one host) or 'redis://host' (many)."
+        )
+
+
+class Route:
+    """What stands at a rule: the gate of its flow, and which of its states a method asks for."""
+
+    __slots__ = ("gate", "resets", "_by_method", "_otherwise")
+
+    def __init__(self, gate: Gate, keys: Sequence[Key], resets: bool = False) -> None:
+        self.gate = gate
+        self.resets = resets
+        self._by_method = {method: key.name for key in keys for method in key.methods or ()}
+        unsafe = [key for key in keys if key.methods is None or key.methods - {"GET", "HEAD", "OPTIONS"}]
+        self._otherwise = (*unsafe, *keys)[0].name if keys else gate.flow.starts[0]
+
+    def select(self, method: str) -> str:
+        """A method that no key of the path names is judged by its first key that takes an unsafe one or, if none
+        does, by its first key."""
+        return self._by_method.get(method, self._otherwise)
+
+
+def _number(plans: Sequence[Plan]) -> Tuple[List[str], List[Tuple[int, ...]]]:
+    """Every rule once, and for each flow the number of each of its keys' rules."""
+    number: Dict[str, int] = {}
+    numbers = []
+    for plan in plans:
+        numbers.append(tuple(number.setdefault(key.rule, len(number)) for key in plan.keys))
+        if plan.options.reset is not None:
+            number.setdefault(plan.options.reset, len(number))
+    return list(number), numbers
+
+
+class _Builder:
+    """Puts the gates together: what they share, and what each has of its own."""
+
+    def __init__(
+        self, app: Any, table: PathTable, routes: List[Route], keys: Sequence[Union[str, bytes]],
+        ledger: Optional[Ledger], wait: float, lease: float, clock: Callable[[], float],
+    ) -> None:  # fmt: skip
+        self._app, self._table, self._routes, self._keys = app, table, routes, keys
+        self._ledger, self._wait, self._lease, self._clock = ledger, wait, lease, clock
+
+    def routes(self, plans: Sequence[Plan], rules: Sequence[str], numbers: Sequence[Tuple[int, ...]]) -> List[Route]:
+        found: Dict[int, Route] = {}
+        problems: List[Problem] = []
+        for plan, own in zip(plans, numbers):
+            gate = self._gate(plan, own, problems)
+            keys: Dict[int, List[Key]] = {}
+            for number, key in zip(own, plan.keys):
+                keys.setdefault(number, []).append(key)
+            found.update({number: Route(gate, group) for number, group in keys.items()})
+            if plan.options.reset is not None:
+                found[rules.index(plan.options.reset)] = Route(gate, (), resets=True)
+        if problems:
+            raise ConfigError(problems)
+        return [found[number] for number in range(len(rules))]
+
+    def _gate(self, plan: Plan, numbers: Tuple[int, ...], problems: List[Problem]) -> Gate:
+        flow, options = plan.definition, plan.options
+        codec = Codec(flow, sorted({name for number in numbers for name in self._table.variables(number)}))
+        seal = Seal(self._keys, flow.name)
+        jars = (self._jar(plan, codec, seal, False), self._jar(plan, codec, seal, True))
+        longest = max(jar.cookie.longest for jar in jars)
+        if longest > MAX_COOKIE:
+            problems.append(Problem(flow.name, (
+                f"its cookie could grow to {longest} bytes, and browsers keep {MAX_COOKIE}. "
+                "Split the flow, or leave out transitions that lead back."
+            )))  # fmt: skip
+        keeper = Keeper(flow, codec, self._ledger, self._wait, self._lease)
+        hooks = Hooks(options.entered, options.refused, options.finished)
+        clock = self._clock
+        kit = Kit(flow, keeper, hooks, self._lookup(flow.name), lambda: int(clock() * 1000))
+        return Gate(self._app, plan, kit, self._table, numbers, jars)
+
+    def _jar(self, plan: Plan, codec: Codec, seal: Seal, secure: bool) -> Jar:
+        options = plan.options
+        attributes = Attributes(options.cookie_samesite, options.cookie_domain, options.cookie_path)
+        cookie = Cookie(options.cookie_name, codec, seal, attributes, secure)
+        return Jar(cookie, Notes(cookie.name, options.cookie_path, options.cookie_domain, secure))
+
+    def _lookup(self, flow: str) -> Lookup:
+        """What stands at a PATH_INFO for a flow: where a redirect leads. Read as a GET of the declared spelling."""
+        table, routes = self._table, self._routes
+
+        def lookup(path: str) -> Place:
+            found = table.find(path)
+            if isinstance(found, Misspelt):
+                found = table.find(unquote_to_bytes(found.path).decode("latin-1"))
+            if not isinstance(found, Found):
+                return NOWHERE
+            route = routes[found.index]
+            if route.resets or route.gate.flow.name != flow:
+                return NOWHERE
+            name = route.select("GET")
+            return Place(name, name in route.gate.flow.states, found.values)
+
+        return lookup

@@ -1,0 +1,152 @@
+"""What the guard reads of a request: its methods, whether it is a speculation, its body, and the context of a
+condition. It decides nothing."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
+
+from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.wrappers import Request
+
+Environ = Dict[str, Any]
+
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_OVERRIDES = ("HTTP_X_HTTP_METHOD_OVERRIDE", "HTTP_X_HTTP_METHOD", "HTTP_X_METHOD_OVERRIDE")
+_CONDITIONAL = ("HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE", "HTTP_IF_RANGE")
+_CHUNK = 65_536  # bytes: one read of a body
+
+
+class Methods(NamedTuple):
+    """What the request does. `all`: the wire's method first, then those that a header would put in its place."""
+
+    all: Tuple[str, ...]
+    submission: bool
+    peek: bool  # HEAD or OPTIONS: never changes a run
+
+    @property
+    def wire(self) -> str:
+        return self.all[0]
+
+
+_PLAIN = {
+    method: Methods((method,), method not in SAFE, method in SAFE and method != "GET")
+    for method in ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
+}
+
+
+def methods_of(environ: Mapping[str, Any]) -> Methods:
+    """The methods of a request, in upper case. One that is unsafe makes it a submission, wherever it stands."""
+    wire = environ["REQUEST_METHOD"].upper()
+    named = [environ[key] for key in _OVERRIDES if key in environ]
+    if not named and wire in _PLAIN:
+        return _PLAIN[wire]
+    others = [method.strip().upper() for value in named for method in value.split(",")]
+    every = tuple(dict.fromkeys([wire, *filter(None, others)]))
+    submission = any(method not in SAFE for method in every)
+    return Methods(every, submission, not submission and wire != "GET")
+
+
+def is_speculation(environ: Mapping[str, Any]) -> bool:
+    """A prefetch or a prerender: the visitor is not there yet, and may never be."""
+    for key in ("HTTP_SEC_PURPOSE", "HTTP_PURPOSE", "HTTP_X_MOZ"):
+        if key in environ and ("prefetch" in environ[key].lower() or "prerender" in environ[key].lower()):
+            return True
+    return False
+
+
+def is_preflight(environ: Mapping[str, Any]) -> bool:
+    """A CORS preflight: it carries no cookie, whatever the visitor's browser holds."""
+    return (
+        environ["REQUEST_METHOD"].upper() == "OPTIONS"
+        and "HTTP_ORIGIN" in environ
+        and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
+    )
+
+
+def may_take_cookie(environ: Mapping[str, Any], brought: bool) -> bool:
+    """May the answer set our cookie? Never on an answer to HEAD; and where a cross-site request brought none, its
+    browser may hold one that it did not send: then only a top-level navigation, which would have brought it."""
+    if environ["REQUEST_METHOD"].upper() == "HEAD":
+        return False
+    if brought or environ.get("HTTP_SEC_FETCH_SITE") != "cross-site":
+        return True
+    return (
+        environ["REQUEST_METHOD"].upper() == "GET"
+        and environ.get("HTTP_SEC_FETCH_MODE") == "navigate"
+        and environ.get("HTTP_SEC_FETCH_DEST") == "document"
+    )
+
+
+def ask_for_the_page(environ: Environ) -> None:
+    """A request that would enter a state needs the page: a 304 would say nothing of what the visitor saw."""
+    for key in _CONDITIONAL:
+        environ.pop(key, None)
+
+
+def has_body(environ: Mapping[str, Any]) -> bool:
+    length = environ.get("CONTENT_LENGTH")
+    return bool(length) and length != "0" or bool(environ.get("wsgi.input_terminated"))
+
+
+def buffer_body(environ: Environ, limit: int) -> bytes:
+    """Read the body and put it back, byte for byte, for the application.
+
+    limit: bytes. Raises RequestEntityTooLarge (413) above it; what was read is put back then, too.
+    """
+    kept = environ.get("flowguard.body")
+    if isinstance(kept, bytes):
+        return kept
+    body = _read_body(environ, limit)
+    environ["wsgi.input"] = BytesIO(body)
+    environ["flowguard.body"] = body
+    return body
+
+
+def _read_body(environ: Environ, limit: int) -> bytes:
+    if not has_body(environ):
+        return b""
+    length = _declared(environ)
+    if length is None and not environ.get("wsgi.input_terminated"):
+        return b""
+    if length is not None and length > limit:
+        raise RequestEntityTooLarge
+    stream, chunks, left = environ["wsgi.input"], [], limit + 1 if length is None else length
+    while left > 0:
+        chunk = stream.read(min(left, _CHUNK))
+        if not chunk:
+            break
+        chunks.append(chunk)
+        left -= len(chunk)
+    if length is None and left <= 0:
+        raise RequestEntityTooLarge
+    return b"".join(chunks)
+
+
+def _declared(environ: Mapping[str, Any]) -> Optional[int]:
+    text = str(environ.get("CONTENT_LENGTH") or "")
+    return int(text) if text.isascii() and text.isdigit() else None
+
+
+class Context:
+    """What a condition gets to see.
+
+    environ: the request's. run: as `environ["flowguard.run"]` will be. args: the path's values, converted by the rule.
+    request: werkzeug's, made when it is asked for; its form can be read, and the application still gets the body whole
+    (above `max_body` the visitor gets a 413).
+    """
+
+    def __init__(self, environ: Environ, run: Any, args: Mapping[str, Any], max_body: int) -> None:
+        self.environ = environ
+        self.run = run
+        self.args = args
+        self._max_body = max_body
+        self._request: Optional[Request] = None
+
+    @property
+    def request(self) -> Request:
+        if self._request is None:
+            body = buffer_body(self.environ, self._max_body)
+            copy = {**self.environ, "wsgi.input": BytesIO(body), "CONTENT_LENGTH": str(len(body))}
+            self._request = Request(copy, populate_request=False)
+        return self._request

@@ -1,0 +1,131 @@
+"""One request that was let through: what the application's answer comes to, and the headers it leaves with."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Callable, List, NamedTuple, Optional, Tuple
+
+from flowguard.answers import OVERRULE, Lookup, read_answer
+from flowguard.cookie import Cookie, Found
+from flowguard.core.flow import REFUSE, Definition
+from flowguard.core.outcome import NO_ANSWER, Answer, Outcome, Settled, settle
+from flowguard.core.passage import Passage
+from flowguard.core.run import Run, finished
+from flowguard.handle import Event, RunHandle
+from flowguard.hooks import Hooks
+from flowguard.judge import Judged
+from flowguard.keeping import Keeper
+from flowguard.notes import Note, Notes
+from flowguard.reading import Environ, may_take_cookie
+
+logger = logging.getLogger("flowguard.decision")
+
+Headers = List[Tuple[str, str]]
+
+
+class Kit(NamedTuple):
+    """What every visit of a flow works with. `now`: milliseconds since the epoch."""
+
+    flow: Definition
+    keeper: Keeper
+    hooks: Hooks
+    lookup: Lookup
+    now: Callable[[], int]
+
+
+class Jar(NamedTuple):
+    """A flow's cookies in one of their two shapes: secure, or not."""
+
+    cookie: Cookie
+    notes: Notes
+
+
+class Brought(NamedTuple):
+    """What the browser sent along."""
+
+    jar: Jar
+    found: Found
+    note: Note
+
+
+class Visit:
+    """Reads the application's answer, settles it, and adds our headers. Made for one request that may pass."""
+
+    __slots__ = (
+        "_answer", "_base", "_brought", "_environ", "_handle", "_held", "_judged", "_kit", "_led", "_passage", "_settled",
+    )  # fmt: skip
+
+    def __init__(
+        self, kit: Kit, environ: Environ, judged: Judged, passage: Passage, brought: Brought, handle: RunHandle
+    ) -> None:
+        self._kit, self._judged, self._passage, self._brought = kit, judged, passage, brought
+        self._held, self._handle = judged.held, handle
+        # An application may change the environ: a Location is read against the request as it came.
+        self._environ, self._base = environ, dict(environ)
+        self._answer: Answer = NO_ANSWER
+        self._led: Optional[str] = None
+        self._settled = Settled(self._held.run, Outcome.NOTHING)
+
+    # --- what an exchange asks for (see `exchange.Visit`) -------------------------------------------------------
+
+    def answered(self, status: str, headers: Headers) -> Headers:
+        headers = list(headers)
+        self._answer, self._led, odd = read_answer(status, headers, self._base, self._kit.lookup)
+        if odd is not None:
+            logger.warning("the application said %r in its Flowguard header: not one of our words", odd)
+        self._judge_answer()
+        return self._headers(headers)
+
+    @property
+    def settled_already(self) -> bool:
+        return self._settled.run is self._held.run and self._held.token is None
+
+    def settle(self) -> None:
+        if self._answer.overrule is None and self._handle.overrule is not None:
+            self._judge_answer()  # the application spoke after it had started its answer
+        kit, before = self._kit, self._held.run
+        self._settled = kit.keeper.keep(
+            self._held, self._judged.attempt, self._passage, self._answer, self._settled, self._led, kit.now()
+        )
+        if kit.hooks.any and self._settled.run is not before:
+            self._tell(before, self._settled.run)
+
+    def raised(self) -> None:
+        self._answer, self._led = NO_ANSWER, None
+        self._judge_answer()
+        self.settle()
+
+    # --- its parts ----------------------------------------------------------------------------------------------
+
+    def _judge_answer(self) -> None:
+        if self._answer.overrule is None and self._handle.overrule is not None:
+            self._answer = self._answer._replace(overrule=self._handle.overrule)
+        self._settled = settle(self._kit.flow, self._held.run, self._passage, self._answer, self._kit.now())
+
+    def _headers(self, headers: Headers) -> Headers:
+        kept = [pair for pair in headers if pair[0].lower() != OVERRULE]
+        kept.append(("Vary", "Cookie"))
+        if not any(name.lower() == "cache-control" for name, _ in headers):
+            state = self._kit.flow.states.get(self._passage.state)
+            quiet = state is not None and state.back != REFUSE  # so that Back stays instant
+            kept.append(("Cache-Control", "private, no-cache" if quiet else "no-store"))
+        if self._answer.status != 304 and may_take_cookie(self._base, self._brought.found.present):
+            kept.extend([("Set-Cookie", value) for value in self._cookies()])
+        return kept
+
+    def _cookies(self) -> List[str]:
+        """Written only when the run changed or the browser's copy is older."""
+        run, jar = self._settled.run, self._brought.jar
+        nothing_new = (run is self._held.run and self._judged.invented) or run == self._brought.found.run
+        cookies = [] if nothing_new else [jar.cookie.write(run)]
+        return [*cookies, jar.notes.clear()] if self._brought.note.present else cookies
+
+    def _tell(self, before: Run, after: Run) -> None:
+        flow, hooks = self._kit.flow, self._kit.hooks
+        if after.trail and (after.trail != before.trail or after.entered != before.entered):
+            hooks.entered(self._event("entered", after))
+        if after.trail and finished(flow, after) and not (before.trail and finished(flow, before)):
+            hooks.finished(self._event("finished", after))
+
+    def _event(self, kind: str, run: Run) -> Event:
+        return Event(kind, self._kit.flow.name, self._passage.state, run.current, None, self._environ)

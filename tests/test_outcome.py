@@ -1,0 +1,399 @@
+"""Did it count? CONTRACT 4, row by row, and what each outcome does to a run."""
+
+from __future__ import annotations
+
+import pytest
+
+from flowguard.core.flow import EDIT, VIEW, Answers, Companion, Definition, Glob, State
+from flowguard.core.outcome import (
+    NO_ANSWER,
+    ROWS,
+    Answer,
+    Destination,
+    Outcome,
+    Overrule,
+    read,
+    row_for,
+    settle,
+)
+from flowguard.core.passage import Attempt, Kind, Passage, decide
+from flowguard.core.run import Run, exhausted, finished
+
+from test_passage import flow, run, state
+
+NOW = 5000
+HTML, JSON = Answer(200, html=True), Answer(200)
+
+
+def globs(*texts: str, statuses=()) -> Answers:
+    return Answers(frozenset(statuses), tuple(map(Glob.of, texts)))
+
+
+SHOP = flow(
+    state("/cart", "/shipping", start=True, back=EDIT),
+    state("/shipping", "/payment", submit=True, back=EDIT),
+    state("/payment", "/done /refund", submit=True, once=True, back=VIEW),
+    state("/done"),
+    state("/refund"),
+    state("/gift", "/shipping", start=True),
+    companions=[Companion("/help", frozenset({"/payment"}))],
+    reject=globs("*/login*"),
+)
+
+
+def to(path: str, status: int = 302, machine: Definition = SHOP) -> Answer:
+    return Answer(status, to=Destination(path if path in machine.states else None, path, path))
+
+
+def away(url: str) -> Answer:
+    return Answer(302, to=Destination(None, url))
+
+
+def request(machine: Definition, where: Run, name: str, submission: bool, **fields) -> Passage:
+    verdict = decide(machine, where, Attempt(name, submission, 0, **fields))
+    assert isinstance(verdict, Passage)
+    return verdict
+
+
+def after(where: Run, name: str, answer: Answer, submission: bool = False, machine: Definition = SHOP):
+    """(trail, done, spent, outcome) of the run after *answer*; None where nothing changed."""
+    settled = settle(machine, where, request(machine, where, name, submission), answer, NOW)
+    if settled.run is where:
+        return settled.outcome
+    left = settled.run
+    return " ".join(left.trail), " ".join(sorted(left.done)), " ".join(sorted(left.spent)), settled.outcome
+
+
+def submitted(where: Run, name: str, answer: Answer, machine: Definition = SHOP):
+    return after(where, name, answer, True, machine)
+
+
+AT_SHIPPING = run("/cart /shipping")
+AT_PAYMENT = run("/cart /shipping /payment", "/shipping")
+PAID = run("/cart /shipping /payment", "/shipping /payment", "/payment")
+
+
+# --- the table --------------------------------------------------------------------------------------------------------
+
+
+def test_the_last_row_takes_anything():
+    assert len(ROWS) == 11
+    assert row_for(SHOP, AT_PAYMENT, request(SHOP, AT_PAYMENT, "/payment", False), Answer(599)) is ROWS[-1]
+
+
+REJECTING = flow(
+    state("/a", "/b", start=True), state("/b", "/c", submit=True, accept=globs("/b?ok*", "https://pay.example/*",
+    statuses=(200, 404)), reject=globs("*error*", statuses=(422,))), state("/c"), reject=globs("*/login*"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("answer", "safe", "submission"),
+    [
+        (to("/c?error", machine=REJECTING), Outcome.NOTHING, Outcome.FAILED),
+        (to("/login?next=/b"), Outcome.NOTHING, Outcome.FAILED),
+        (away("https://sso.example/login"), Outcome.NOTHING, Outcome.FAILED),
+        (Answer(422), Outcome.NOTHING, Outcome.FAILED),
+        (away("https://pay.example/42"), Outcome.ENTERED, Outcome.SUCCESS),
+        (Answer(302, to=Destination("/b", "/b?ok=1", "/b", "ok=1")), Outcome.ENTERED, Outcome.SUCCESS),
+        (Answer(302, to=Destination("/b", "/b?no=1", "/b", "no=1")), Outcome.NOTHING, Outcome.FAILED),
+        (Answer(404, html=True), Outcome.NOTHING, Outcome.SUCCESS),
+        (HTML, Outcome.ENTERED, Outcome.SUCCESS),
+    ],
+    ids=[
+        "`reject` wins over a successor", "the flow's own `reject`", "a login on another host", "a rejected status",
+        "another host that is accepted", "a query that is accepted", "another query", "a status accepted of a POST",
+        "a page accepted of a POST",
+    ],
+)  # fmt: skip
+def test_what_the_deployer_says_comes_first(answer, safe, submission):
+    where = run("/a")
+    assert read(REJECTING, where, request(REJECTING, where, "/b", False), answer) is safe
+    assert read(REJECTING, where, request(REJECTING, where, "/b", True), answer) is submission
+
+
+@pytest.mark.parametrize(
+    ("glob", "subject", "matches"),
+    [
+        ("/thanks*", "/thanks/7", True), ("/thanks*", "/no/thanks", False), ("*", "", True), ("/a", "/a", True),
+        ("/a", "/ab", False), ("a*a", "a", False), ("a*b*c", "a-b-c", True), ("a*b*c", "a-c-b", False),
+        ("a*b*b*c", "abc", False), ("/[x]?", "/[x]?", True), ("/[x]?", "/x1", False),
+    ],
+)  # fmt: skip
+def test_a_star_is_the_only_wildcard_of_a_glob(glob, subject, matches):
+    assert Glob.of(glob).matches(subject) is matches
+
+
+ROWS_OF_THE_TABLE = [
+    ("a redirect to a successor", to("/payment"), Outcome.ENTERED_DONE, Outcome.SUCCESS),
+    ("a redirect to S itself", to("/shipping"), Outcome.NOTHING, Outcome.FAILED),
+    ("a redirect to the trail", to("/cart"), Outcome.BACK, Outcome.BACK),
+    ("a redirect to another state", to("/done"), Outcome.NOTHING, Outcome.UNKNOWN),
+    ("a redirect to no state", to("/elsewhere"), Outcome.NOTHING, Outcome.UNKNOWN),
+    ("a redirect to another host", away("https://evil.example/payment"), Outcome.NOTHING, Outcome.UNKNOWN),
+    ("a page", HTML, Outcome.ENTERED, Outcome.SHOWN),
+    ("201 with a page", Answer(201, html=True), Outcome.ENTERED, Outcome.SUCCESS),
+    ("202 with a page", Answer(202, html=True), Outcome.ENTERED, Outcome.SUCCESS),
+    ("204", Answer(204), Outcome.ENTERED, Outcome.SUCCESS),
+    ("205", Answer(205), Outcome.ENTERED, Outcome.SUCCESS),
+    ("200 that is no page", JSON, Outcome.ENTERED, Outcome.SUCCESS),
+    ("206 of a page", Answer(206, html=True), Outcome.ENTERED, Outcome.SHOWN),
+    ("404", Answer(404, html=True), Outcome.NOTHING, Outcome.FAILED),
+    ("304", Answer(304), Outcome.NOTHING, Outcome.UNKNOWN),
+    ("300 without a place", Answer(300, html=True), Outcome.NOTHING, Outcome.UNKNOWN),
+    ("500", Answer(500, html=True), Outcome.NOTHING, Outcome.UNKNOWN),
+    ("103", Answer(103), Outcome.NOTHING, Outcome.UNKNOWN),
+    ("an exception", NO_ANSWER, Outcome.NOTHING, Outcome.UNKNOWN),
+]
+
+
+@pytest.mark.parametrize(("answer", "safe", "submission"), [row[1:] for row in ROWS_OF_THE_TABLE],
+                         ids=[row[0] for row in ROWS_OF_THE_TABLE])  # fmt: skip
+def test_what_an_answer_means(answer, safe, submission):
+    where = run("/cart")
+    assert read(SHOP, where, request(SHOP, where, "/shipping", False), answer) is safe
+    assert read(SHOP, where, request(SHOP, where, "/shipping", True), answer) is submission
+
+
+def test_a_once_state_that_leads_back_failed():
+    passage = request(SHOP, AT_PAYMENT, "/payment", True)
+    assert read(SHOP, AT_PAYMENT, passage, to("/shipping")) is Outcome.FAILED
+    assert submitted(AT_PAYMENT, "/payment", to("/shipping")) is Outcome.FAILED
+
+
+SINGLE = flow(state("/form", start=True, submit=True), state("/other", "/form", start=True))
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        (to("/other", machine=SINGLE), Outcome.SUCCESS),
+        (to("/thanks"), Outcome.SUCCESS),
+        (away("https://elsewhere.example/"), Outcome.SUCCESS),
+        (to("/form", machine=SINGLE), Outcome.FAILED),
+        (Answer(302, to=Destination("/form", "/form", "/form", values=(("id", "8"),))), Outcome.SUCCESS),
+    ],
+    ids=["another start", "no state", "another host", "itself", "itself, of another's values"],
+)
+def test_where_an_end_may_lead(answer, outcome):
+    where = run("/form")._replace(values=(("id", "7"),))
+    assert read(SINGLE, where, request(SINGLE, where, "/form", True), answer) is outcome
+
+
+def test_another_value_s_path_is_no_successor():
+    where = run("/cart")._replace(values=(("id", "7"),))
+    answer = Answer(302, to=Destination("/payment", "/payment", "/payment", values=(("id", "8"),)))
+    assert read(SHOP, where, request(SHOP, where, "/shipping", True), answer) is Outcome.UNKNOWN
+
+
+# --- what it does -----------------------------------------------------------------------------------------------------
+
+
+def test_a_page_enters_a_state():
+    assert after(run("/cart"), "/shipping", HTML) == ("/cart /shipping", "", "", Outcome.ENTERED)
+
+
+def test_a_state_that_moves_the_visitor_on_is_entered_and_done():
+    assert after(run("/cart"), "/shipping", to("/payment")) == (
+        "/cart /shipping", "/shipping", "", Outcome.ENTERED_DONE,
+    )  # fmt: skip
+
+
+def test_a_success_does_a_state_and_enters_it_where_it_was_not():
+    assert submitted(AT_SHIPPING, "/shipping", to("/payment"))[1] == "/shipping"
+    assert submitted(run("/cart"), "/shipping", JSON) == ("/cart /shipping", "/shipping", "", Outcome.SUCCESS)
+
+
+def test_a_shown_form_is_entered_but_not_done():
+    assert submitted(run("/cart"), "/shipping", HTML) == ("/cart /shipping", "", "", Outcome.SHOWN)
+    assert submitted(AT_SHIPPING, "/shipping", HTML) is Outcome.SHOWN
+
+
+@pytest.mark.parametrize("answer", [Answer(404), Answer(500), NO_ANSWER], ids=["failed", "unknown", "raised"])
+def test_what_did_not_count_leaves_an_ordinary_run_as_it_was(answer):
+    settled = settle(SHOP, AT_SHIPPING, request(SHOP, AT_SHIPPING, "/shipping", True), answer, NOW)
+    assert settled.run is AT_SHIPPING
+
+
+def test_a_once_state_is_spent_by_success_and_by_doubt():
+    assert submitted(AT_PAYMENT, "/payment", to("/done")) == (
+        "/cart /shipping /payment", "/payment /shipping", "/payment", Outcome.SUCCESS,
+    )  # fmt: skip
+    assert submitted(AT_PAYMENT, "/payment", NO_ANSWER) == (
+        "/cart /shipping /payment", "/shipping", "/payment", Outcome.UNKNOWN,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("answer", [Answer(422), HTML], ids=["failed", "shown"])
+def test_a_once_state_that_failed_or_was_shown_is_free(answer):
+    left = settle(SHOP, AT_PAYMENT, request(SHOP, AT_PAYMENT, "/payment", True), answer, NOW).run
+    assert not left.spent and decide(SHOP, left, Attempt("/payment", True, 0)).kind is Kind.STAY
+
+
+def test_doubt_spends_a_state_that_was_not_even_entered():
+    here = run("/cart /shipping", "/shipping")
+    assert submitted(here, "/payment", Answer(500)) == ("/cart /shipping", "/shipping", "/payment", Outcome.UNKNOWN)
+
+
+def test_entering_anew_makes_a_state_the_latest_and_not_done():
+    machine = flow(state("a", "b", start=True), state("b", "a c", repeat=True), state("c"))
+    here = run("b a", "b", history="a>b b>a", entered=1)
+    left = settle(machine, here, request(machine, here, "b", False), HTML, NOW).run
+    assert left.trail == ("a", "b") and not left.done and left.entered == NOW
+    assert left.history == (("b", "a"), ("a", "b"))
+
+
+def test_a_reload_that_leads_on_makes_the_state_done():
+    assert after(AT_SHIPPING, "/shipping", to("/payment"))[1] == "/shipping"
+    assert after(AT_SHIPPING, "/shipping", HTML) is Outcome.ENTERED
+
+
+def test_a_reload_that_leads_back_goes_back():
+    assert after(AT_PAYMENT, "/payment", to("/cart")) == ("/cart", "", "", Outcome.BACK)
+
+
+def test_a_look_changes_nothing_whatever_is_answered():
+    for answer in (HTML, to("/payment"), to("/cart"), NO_ANSWER):
+        assert after(AT_PAYMENT, "/shipping", answer) is Outcome.NOTHING
+
+
+def test_an_edit_that_succeeds_goes_back_and_is_done_there():
+    assert submitted(AT_PAYMENT, "/cart", to("/shipping")) == ("/cart", "/cart", "", Outcome.SUCCESS)
+
+
+def test_an_edit_that_is_shown_again_or_fails_changes_nothing():
+    assert submitted(AT_PAYMENT, "/shipping", HTML) is Outcome.SHOWN
+    assert submitted(AT_PAYMENT, "/shipping", Answer(422)) is Outcome.FAILED
+
+
+def test_going_back_forgets_what_came_later_but_what_is_spent():
+    here = run("a b c d", "a b c", "b c", entered=1)
+    left = here.going_back("b", NOW)
+    assert (left.trail, left.history) == (("a", "b"), (("a", "b"),))
+    assert left.done == {"a", "b"} and left.spent == {"b", "c"} and left.entered == NOW
+    assert here.going_back("a", NOW).done == frozenset()
+
+
+def test_every_change_counts_and_nothing_else():
+    left = settle(SHOP, AT_SHIPPING, request(SHOP, AT_SHIPPING, "/shipping", True), to("/payment"), NOW).run
+    assert (left.seq, left.changed, left.entered) == (AT_SHIPPING.seq + 1, NOW, AT_SHIPPING.entered)
+
+
+def test_a_new_run_counts_on_under_the_same_id():
+    finished_run = run("/cart /shipping /payment /done", "/shipping /payment", "/payment", started=1)
+    left = settle(SHOP, finished_run, request(SHOP, finished_run, "/cart", False), HTML, NOW).run
+    assert left == Run("id", 10, 10, ("/cart",), started=NOW, changed=NOW, entered=NOW)
+
+
+def test_the_first_value_of_a_variable_holds():
+    where = run("/cart")._replace(values=(("id", "7"),))
+    passage = request(SHOP, where, "/shipping", False, values=(("id", "7"), ("lang", "de")))
+    assert settle(SHOP, where, passage, HTML, NOW).run.values == (("id", "7"), ("lang", "de"))
+    assert settle(SHOP, where, passage, Answer(404), NOW).run is where
+
+
+# --- finished, exhausted ----------------------------------------------------------------------------------------------
+
+MACHINE = flow(
+    state("a", "b", start=True), state("b", "c d"), state("c", "e f"), state("d", "b"), state("e", "d"), state("f", "a")
+)
+
+
+def walk(steps: str, machine: Definition = MACHINE) -> Run:
+    here = Run("id")
+    for name in steps.split():
+        here = settle(machine, here, request(machine, here if here.trail else None, name, False), HTML, NOW).run
+    return here
+
+
+def test_the_machine_of_the_proof_of_concept_starts_anew_when_it_is_exhausted():
+    here = walk("a b c f a")
+    assert (here.trail, here.history) == (("a",), ())
+    assert (here.seq, here.first) == (5, 5)
+
+
+def test_the_machine_of_the_proof_of_concept_takes_each_step_once():
+    here = walk("a b d b c e d")
+    assert here.history == (("a", "b"), ("b", "d"), ("d", "b"), ("b", "c"), ("c", "e"), ("e", "d"))
+    assert exhausted(MACHINE, here) and finished(MACHINE, here)
+    assert decide(MACHINE, here, Attempt("a", False, 0)).kind is Kind.BEGIN
+
+
+def test_a_state_that_leads_to_a_repeat_state_is_never_exhausted():
+    machine = flow(state("a", "b", start=True), state("b", "a", repeat=True))
+    here = run("b a", history="a>b b>a")
+    assert not exhausted(machine, here)
+
+
+def test_an_end_that_is_submitted_is_finished_when_it_is_done():
+    assert not finished(SINGLE, run("/form"))
+    assert finished(SINGLE, run("/form", "/form"))
+
+
+def test_an_exhausted_start_keeps_only_what_this_request_made_of_it():
+    machine = flow(state("a", "b", start=True, submit=True, once=True), state("b", "a", submit=True))
+    here = run("b a", "b", "b", history="a>b b>a")
+    left = settle(machine, here, request(machine, here, "a", True), JSON, NOW).run
+    assert (left.trail, left.done, left.spent, left.history) == (("a",), {"a"}, {"a"}, ())
+    assert left.first == left.seq == here.seq + 1
+
+
+# --- the application overrules ----------------------------------------------------------------------------------------
+
+
+def said(word: str, where: Run, name: str, submission: bool = False):
+    return after(where, name, Answer(500, overrule=Overrule(word)), submission)
+
+
+def test_success_of_a_submission_is_a_success_whatever_is_answered():
+    assert said("success", AT_PAYMENT, "/payment", True)[1:] == ("/payment /shipping", "/payment", Outcome.SUCCESS)
+
+
+def test_success_of_a_visit_enters_the_state_and_does_it():
+    assert said("success", run("/cart"), "/shipping") == ("/cart /shipping", "/shipping", "", Outcome.SUCCESS)
+
+
+def test_success_of_a_look_goes_back():
+    assert said("success", AT_PAYMENT, "/cart") == ("/cart", "/cart", "", Outcome.SUCCESS)
+
+
+def test_success_on_a_companion_path_does_the_current_state():
+    assert said("success", AT_PAYMENT, "/help")[1:3] == ("/payment /shipping", "/payment")
+
+
+def test_failed_of_a_submission_leaves_the_run_alone():
+    assert said("failed", AT_PAYMENT, "/payment", True) is Outcome.FAILED
+
+
+@pytest.mark.parametrize("name", ["/help", "/payment", "/shipping"], ids=["a companion", "a reload", "a look"])
+def test_failed_of_a_visit_takes_back_what_the_current_state_did(name):
+    assert said("failed", PAID, name) == ("/cart /shipping /payment", "/shipping", "", Outcome.FAILED)
+
+
+def test_failed_of_a_visit_where_nothing_was_done_changes_nothing():
+    assert said("failed", run("/cart"), "/shipping") is Outcome.FAILED
+    assert settle(SHOP, Run("id"), Passage(Kind.BEGIN, "/cart", False, 1), Answer(200, overrule=Overrule.FAILED), 0)[
+        0
+    ] == Run("id")
+
+
+def test_finish_closes_a_run_wherever_it_is():
+    left = settle(
+        SHOP, AT_PAYMENT, request(SHOP, AT_PAYMENT, "/payment", True), Answer(200, overrule=Overrule.FINISH), NOW
+    ).run
+    assert left.closed and finished(SHOP, left)
+    assert decide(SHOP, left, Attempt("/payment", True, 0)).reason.value == "duplicate"
+    assert not left.going_back("/cart", NOW).closed
+
+
+def test_reset_leaves_only_the_count():
+    assert said("reset", AT_PAYMENT, "/payment") == ("", "", "", Outcome.RESET)
+    assert settle(SHOP, Run("id"), Passage(Kind.BEGIN, "/cart", False, 1), Answer(200, overrule=Overrule.RESET), 0)[
+        0
+    ] == Run("id")
+
+
+def test_nothing_overrules_a_look_by_head():
+    passage = request(SHOP, AT_PAYMENT, "/payment", False, peek=True)
+    for overrule in Overrule:
+        assert settle(SHOP, AT_PAYMENT, passage, Answer(200, overrule=overrule), NOW).run is AT_PAYMENT
