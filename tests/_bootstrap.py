@@ -93,7 +93,7 @@ def environment(place: str, needs: Sequence[str], base: str = sys.executable, sy
     if not is_current(place, needs):
         with locked(place):
             if not is_current(place, needs):  # somebody else may have made it while we waited
-                together = sorted({*needs, *installed(place)})
+                together = sorted({*needs, *(installed(place) or [])})
                 build(place, together, base, system)
                 write_stamp(place, together)
     return python_of(place)
@@ -104,22 +104,20 @@ def python_of(place: str) -> str:
 
 
 def is_current(place: str, needs: Sequence[str]) -> bool:
-    return is_finished(place) and set(needs) <= set(installed(place))
+    done = installed(place)
+    return done is not None and set(needs) <= set(done)
 
 
-def is_finished(place: str) -> bool:
-    """Whether there is an environment at *place* that was made to its end, of the files as they are now."""
-    return os.path.exists(python_of(place)) and read_stamp(place)[:1] == [digest()]
-
-
-def installed(place: str) -> List[str]:
-    """What was asked for when the environment at *place* was made; nothing if it is not finished."""
-    return read_stamp(place)[1:] if is_finished(place) else []
+def installed(place: str) -> Optional[List[str]]:
+    """What was asked for when the environment at *place* was made; None if that was for other files than today's."""
+    stamp = read_stamp(place)
+    return stamp[1:] if stamp[:1] == [digest()] else None
 
 
 def read_stamp(place: str) -> List[str]:
+    """The lines of the stamp; none if there is no environment, or one that was not made to its end."""
     with contextlib.suppress(OSError), open(os.path.join(place, "stamp"), encoding="utf-8") as file:
-        return file.read().splitlines()
+        return file.read().splitlines() if os.path.exists(python_of(place)) else []
     return []
 
 
@@ -131,21 +129,19 @@ def write_stamp(place: str, needs: Sequence[str]) -> None:
 
 
 def build(place: str, needs: Sequence[str], base: str, system: bool) -> None:
-    """Put *needs* and this checkout into the environment at *place*; one that is not finished is made anew by *base*.
+    """Put *needs* and this checkout into the environment at *place*, and make that first if it is not there.
 
-    A finished one is added to, for somebody may be running in it.
+    One that was made to its end is added to, never made anew, for somebody may be running in it.
     """
-    if not is_finished(place):
-        say("making {} with {}".format(os.path.relpath(place, ROOT), base))
-    for need in needs:
-        if need not in installed(place):
-            say("installing " + need)
     uv = None if has_pip_settings() else shutil.which("uv")
-    if not ((is_finished(place) and install(uv, place, needs))
-            or (uv and make_by_uv(uv, place, base) and install(uv, place, needs))
-            or (make_by_venv(place, base, system, pip=bool(needs)) and install(None, place, needs))):
-        sys.exit("The dependencies could not be installed: the lines above say why.")
-    run([python_of(place), "-c", PUT_ON_PATH, ROOT])
+    if not can_be_added_to(place, uv):
+        say("making {} with {}".format(os.path.relpath(place, ROOT), base))
+        uv = make(place, base, uv, pip=bool(needs), system=system)
+    for need in needs:
+        if need not in (installed(place) or []):
+            say("installing " + need)
+    if not (install(place, needs, uv) and run([python_of(place), "-c", PUT_ON_PATH, ROOT])):
+        sys.exit("{} could not be made complete: the lines above say why.".format(os.path.relpath(place, ROOT)))
 
 
 # Run by the new environment's own Python, which knows where its site-packages is.
@@ -156,27 +152,28 @@ with open(os.path.join(sysconfig.get_path("purelib"), "flowguard-checkout.pth"),
 """
 
 
-def make_by_uv(uv: str, place: str, base: str) -> bool:
-    """Uv is quicker, and needs neither ensurepip nor pip."""
-    shutil.rmtree(place, ignore_errors=True)
-    return run([uv, "venv", "--quiet", "--python", base, place])
+def can_be_added_to(place: str, uv: Optional[str]) -> bool:
+    return bool(read_stamp(place)) and (bool(uv) or run([python_of(place), "-c", "import pip"], quiet=True))
 
 
-def make_by_venv(place: str, base: str, system: bool, pip: bool) -> bool:
+def make(place: str, base: str, uv: Optional[str], pip: bool, system: bool) -> Optional[str]:
+    """Make an empty environment, by *uv* if there is one that can, and return it if so."""
     shutil.rmtree(place, ignore_errors=True)
+    if uv and run([uv, "venv", "--quiet", "--python", base, place]):
+        return uv
     if pip and not can_make(base):
         see_to_venv(base, system)
-    return run([base, "-m", "venv", place] + ([] if pip else ["--without-pip"]))
+    if not run([base, "-m", "venv", place] + ([] if pip else ["--without-pip"])):
+        sys.exit("{} could not make an environment: the lines above say why.".format(base))
+    return None
 
 
-def install(uv: Optional[str], place: str, needs: Sequence[str]) -> bool:
+def install(place: str, needs: Sequence[str], uv: Optional[str]) -> bool:
     """Install *needs*, by uv or by the environment's own pip."""
     python = python_of(place)
-    if uv:
-        return not needs or run([uv, "pip", "install", "--quiet", "--python", python, *needs])
     # --no-user: `user = true` in somebody's pip.conf makes no sense in an environment, and pip refuses it there.
-    options = ["--quiet", "--disable-pip-version-check", "--no-user"]
-    return not needs or run([python, "-m", "pip", "install", *options, *needs])
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-user"]
+    return not needs or run([*([uv, "pip", "install", "--quiet", "--python", python] if uv else pip), *needs])
 
 
 def can_make(base: str) -> bool:
@@ -188,7 +185,7 @@ def see_to_venv(base: str, system: bool) -> None:
     version = subprocess.check_output([base, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"])
     package = "python{}-venv".format(version.decode().strip())
     if not (system and may_install() and apt_install(package) and can_make(base)):
-        sys.exit("{} can't make environments. On Debian and Ubuntu: apt-get install {}".format(base, package))
+        sys.exit("{} can't make environments. On Debian and Ubuntu, as root: apt-get install {}".format(base, package))
 
 
 def has_pip_settings() -> bool:
