@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Mapping, NamedTuple, Optional
 from urllib.parse import unquote_to_bytes, urljoin, urlsplit
 
 from flowguard.core.outcome import Answer, Destination, Overrule
 from flowguard.core.run import Values
 
-Headers = List[Tuple[str, str]]
+Headers = list[tuple[str, str]]
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 OVERRULE = "flowguard"  # the response header by which an application overrules the table
@@ -35,7 +35,7 @@ def status_of(status: str) -> int:
 
 def read_answer(
     status: str, headers: Headers, base: Mapping[str, Any], lookup: Lookup
-) -> Tuple[Answer, Optional[str], Optional[str]]:
+) -> tuple[Answer, Optional[str], Optional[str]]:
     """The answer, the Location of its redirect (as it stands), and what it says in an unknown overruling header.
 
     base: the environ as the request came, to read the Location against.

@@ -15,7 +15,7 @@ import hashlib
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from hmac import compare_digest
-from typing import Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Mapping, NamedTuple, Optional, Sequence, Union
 
 from itsdangerous import Signer
 from itsdangerous.signer import SigningAlgorithm
@@ -62,7 +62,7 @@ class Seal:
         keys = [key.encode("utf-8") if isinstance(key, str) else key for key in secret_keys]
         stock = Signer(keys, salt=f"flowguard.v1.{name}", key_derivation="hmac", digest_method=hashlib.sha256)
         derived = [stock.derive_key(key) for key in keys]
-        self._signers: Dict[str, List[Signer]] = {}
+        self._signers: dict[str, list[Signer]] = {}
         for key in derived:
             signer = Signer(key, key_derivation="none", algorithm=_HmacSha256(key))
             self._signers.setdefault(self._mark(key), []).insert(0, signer)
@@ -95,7 +95,7 @@ class Codec:
     def __init__(self, flow: Definition, variables: Sequence[str] = ()) -> None:
         self._names = tuple(flow.states)
         self._width, self._code = _codes(self._names)
-        self._state: Dict[int, Mapping[str, str]] = {self._width: {code: name for name, code in self._code.items()}}
+        self._state: dict[int, Mapping[str, str]] = {self._width: {code: name for name, code in self._code.items()}}
         self._variables = frozenset(variables)
         self.longest = self._bound(flow, variables)  # characters
 
@@ -125,7 +125,7 @@ class Codec:
         except (ValueError, KeyError, IndexError):
             return None
 
-    def _read(self, fields: List[str]) -> Run:
+    def _read(self, fields: list[str]) -> Run:
         id_, seq, since, started, changed, entered, flags, trail, history, done, spent, values = fields
         count, start, width = int(seq, 16), int(started, 16), int(flags[0], 16)
         written = _split(trail, width)
@@ -147,7 +147,7 @@ class Codec:
         """Codes of *width* to names. Another deployment may have written shorter or longer ones; one that two of our
         states share names neither."""
         if width not in self._state:
-            shorter: Dict[str, List[str]] = {}
+            shorter: dict[str, list[str]] = {}
             for name in self._names:
                 shorter.setdefault(_digest(name)[:width], []).append(name)
             self._state[width] = {code: names[0] for code, names in shorter.items() if len(names) == 1}
@@ -158,7 +158,7 @@ def _digest(name: str) -> str:
     return urlsafe_b64encode(hashlib.sha256(name.encode("utf-8")).digest()).decode("ascii")
 
 
-def _codes(names: Sequence[str]) -> Tuple[int, Dict[str, str]]:
+def _codes(names: Sequence[str]) -> tuple[int, dict[str, str]]:
     """The narrowest width, from `WIDTH` on, in which every state has a code of its own."""
     digests = {name: _digest(name) for name in names}
     width = WIDTH
@@ -167,13 +167,13 @@ def _codes(names: Sequence[str]) -> Tuple[int, Dict[str, str]]:
     return width, {name: digest[:width] for name, digest in digests.items()}
 
 
-def _split(text: str, width: int) -> List[str]:
+def _split(text: str, width: int) -> list[str]:
     if len(text) % width:
         raise ValueError("cut in the middle of a code")
     return [text[i : i + width] for i in range(0, len(text), width)]
 
 
-def _mask(trail: Sequence[str], done: FrozenSet[str]) -> int:
+def _mask(trail: Sequence[str], done: frozenset[str]) -> int:
     return sum([1 << place for place, name in enumerate(trail) if name in done]) if done else 0
 
 
@@ -190,7 +190,7 @@ def _write_history(run: Run) -> str:
     )
 
 
-def _read_history(text: str, names: Sequence[Optional[str]]) -> Tuple[Tuple[str, str], ...]:
+def _read_history(text: str, names: Sequence[Optional[str]]) -> tuple[tuple[str, str], ...]:
     if not text:
         steps = list(zip(names, names[1:]))
     elif text[0] == "-":
@@ -210,7 +210,7 @@ def _pack(value: str) -> str:
     return urlsafe_b64encode(value.encode("utf-8", "surrogatepass")).decode("ascii").rstrip("=")
 
 
-def _read_values(text: str, variables: FrozenSet[str]) -> Values:
+def _read_values(text: str, variables: frozenset[str]) -> Values:
     if not text:
         return ()
     parts = text.split("~")
@@ -258,7 +258,7 @@ class Cookie:
         self._before, self._after = self._frame(attributes, secure)
         self.longest = len(self._before) + len(self._after) + codec.longest + len(VERSION) + 4 + _SIGNATURE
 
-    def _frame(self, attributes: Attributes, secure: bool) -> Tuple[str, str]:
+    def _frame(self, attributes: Attributes, secure: bool) -> tuple[str, str]:
         """The header's text before and after the value, as werkzeug writes it."""
         header = dump_cookie(
             self.name, "VALUE", path=attributes.path, domain=attributes.domain, secure=secure, httponly=True,

@@ -1,15 +1,15 @@
 """One call of the wrapped application, by PEP 3333: the answer goes through as it comes, never buffered or delayed.
 
-Every call of start_response is read and passed on at once, with our headers; what the answer means is settled when its
-first byte is about to be sent, when it ends without one, or when it is given up. Until then a later start_response (with
-exc_info) may still change it.
+Every call of start_response is read and passed on at once, with our headers. What the answer means is settled when its
+first byte is about to be sent, when it ends without one, or when it is given up; until then a later start_response, with
+exc_info, may still change it.
 """
 
 from __future__ import annotations
 
-from typing import Any, Callable, Iterable, Iterator, List, Optional, Protocol, Tuple
+from typing import Any, Callable, Iterable, Iterator, Optional, Protocol
 
-Headers = List[Tuple[str, str]]
+Headers = list[tuple[str, str]]
 Write = Callable[[bytes], object]
 
 
@@ -33,7 +33,7 @@ class Visit(Protocol):
 class Exchange:
     """Calls the application for one visit, and is the answer's iterable where something is still to be settled."""
 
-    __slots__ = ("_visit", "_start", "_started", "_open", "_result", "_chunks")
+    __slots__ = ("_chunks", "_open", "_result", "_start", "_started", "_visit")
 
     def __init__(self, visit: Visit, start_response: Any) -> None:
         self._visit = visit

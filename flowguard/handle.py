@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Mapping, NamedTuple, Optional
 
 from flowguard.core.flow import Definition
 from flowguard.core.outcome import Overrule
@@ -16,11 +16,11 @@ class RunHandle:
     nothing.
 
     flow: the flow's name. state: the state (or companion) that was asked for. current: the current state, or None
-    without a run. history: the transitions taken, pairs (from, to), in the order of their latest taking. notice: why the
-    visitor was redirected here, a word of CONTRACT 5, once; else None.
+    without a run. history: the transitions taken, pairs (from, to), in the order of their latest taking. notice: why
+    the visitor was redirected here, a word of CONTRACT 5, once; else None.
     """
 
-    __slots__ = ("state", "notice", "overrule", "_flow", "_run", "_now", "_agrees")
+    __slots__ = ("_agrees", "_flow", "_now", "_run", "notice", "overrule", "state")
 
     def __init__(
         self, flow: Definition, run: Optional[Run], state: str, now: int,
@@ -43,11 +43,11 @@ class RunHandle:
         return self._run.current if self._run is not None else None
 
     @property
-    def history(self) -> Tuple[Tuple[str, str], ...]:
+    def history(self) -> tuple[tuple[str, str], ...]:
         return self._run.history if self._run is not None else ()
 
     @property
-    def allowed(self) -> Tuple[str, ...]:
+    def allowed(self) -> tuple[str, ...]:
         """The states that a GET would enter."""
         return allowed(self._flow, self._run, self._now, self._agrees)
 
@@ -57,7 +57,10 @@ class RunHandle:
         return "\n".join(f"{before} -> {after}" for before, after in self.history)
 
     def can_transition(self, to: str) -> bool:
-        """Would a request for the state *to* pass, by any method that its path takes? Raises KeyError for a name that is no state of this flow."""
+        """Would a request for the state *to* pass now, by any method that its path takes?
+
+        Raises KeyError for a name that is no state of this flow.
+        """
         return can_go(self._flow, self._run, to, self._now, self._agrees)
 
     def success(self) -> None:

@@ -7,15 +7,22 @@ it, which also tells the newest run; every other request only reads. Then the ru
 from __future__ import annotations
 
 import secrets
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Mapping, NamedTuple, Optional
 
 from flowguard.cookie import Found
 from flowguard.core.flow import Condition, Definition
 from flowguard.core.passage import (
-    Agrees, Attempt, Passage, Reason, Refusal, Verdict, decide, everything_agrees, usable,
+    Agrees,
+    Attempt,
+    Passage,
+    Reason,
+    Refusal,
+    Verdict,
+    decide,
+    everything_agrees,
+    usable,
 )  # fmt: skip
 from flowguard.core.run import Run, Values
-from flowguard.errors import LedgerUnavailable
 from flowguard.handle import RunHandle
 from flowguard.keeping import Held, Keeper
 from flowguard.reading import Context, Environ, Methods
@@ -30,7 +37,7 @@ class Asked(NamedTuple):
 
     environ: Environ
     methods: Methods
-    names: Tuple[str, ...]
+    names: tuple[str, ...]
     args: Mapping[str, Any]
     values: Values
     now: int
@@ -84,10 +91,10 @@ class Judge:
             return self._keeper.newest(run, text, asked.now)
         return self._keeper.newest_or_cookie(run, text, asked.now)
 
-    def standing(self, asked: Asked, brought: Found) -> Judged:
-        """Where the visitor stands, for a request that is refused whatever the run: the verdict is `path`."""
+    def standing(self, asked: Asked, brought: Found, reason: Reason) -> Judged:
+        """Where the visitor stands, for a request that is refused for *reason*, whatever the run."""
         attempt = _attempt(asked, asked.names[-1], None, everything_agrees)
-        refusal = Refusal(Reason.PATH, attempt.state, 0)
+        refusal = Refusal(reason, attempt.state, 0)
         if brought.run is None:
             return Judged(refusal, attempt, Held(Run("")), True)
         held = self._keeper.newest_or_cookie(brought.run, brought.text, asked.now)
@@ -130,8 +137,8 @@ class Judge:
 
     def _asker(self, asked: Asked, run: Optional[Run], name: str) -> Agrees:
         """Asks the deployer's conditions, each at most once for a request and a run."""
-        answers: Dict[int, bool] = {}
-        context: List[Context] = []
+        answers: dict[int, bool] = {}
+        context: list[Context] = []
 
         def agrees(condition: Condition) -> bool:
             if id(condition) not in answers:

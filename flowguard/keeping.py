@@ -7,7 +7,7 @@ import logging
 import secrets
 import threading
 import time
-from typing import Callable, NamedTuple, Optional, TypeVar
+from typing import Callable, NamedTuple, Optional, TypeVar, cast
 
 from flowguard.cookie import Codec
 from flowguard.core.flow import SKEW, Definition
@@ -119,7 +119,7 @@ class Keeper:
         if left is None or state is None or not state.once or claim.state in left.spent:
             self._release(run, claim.token, now)
         else:
-            spent = left.spending(claim.state)._replace(seq=left.seq + 1, changed=now)
+            spent = left.spending(claim.state).counted(now)
             self._write(spent, record.version, claim.token, None, now)
 
     # --- after the application ----------------------------------------------------------------------------------
@@ -166,7 +166,7 @@ class Keeper:
         spent = after.spent - before.spent - newest.spent
         if newest.first != before.first or not spent:
             return newest
-        return newest._replace(spent=newest.spent | spent, seq=newest.seq + 1, changed=now)
+        return newest._replace(spent=newest.spent | spent).counted(now)
 
     def replace(self, held: Held, run: Run, now: int) -> None:
         """Keep *run* (emptied by a reset or an expiry) in place of what the ledger holds, if it holds anything."""
@@ -237,9 +237,8 @@ class Keeper:
 
     def _ask(self, question: Callable[[Ledger], Answered]) -> Answered:
         """Ask the ledger, and say once that it is down, and once that it is back."""
-        assert self._ledger is not None
         try:
-            answer = question(self._ledger)
+            answer = question(cast(Ledger, self._ledger))  # without one, nobody gets here
         except LedgerUnavailable as error:
             if not self._down:
                 logger.error("%s; submissions are refused, other requests go on by the cookie alone", error)

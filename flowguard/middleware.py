@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple, Union, cast
+from typing import Any, Callable, Iterable, Optional, Sequence, Union
 from urllib.parse import unquote_to_bytes
 
-from flowguard import paths, refusals
+from flowguard import paths, replies
 from flowguard.answers import NOWHERE, Lookup, Place
 from flowguard.config import Key, Plan, configure
 from flowguard.cookie import MAX_COOKIE, Attributes, Codec, Cookie, Seal
@@ -24,7 +24,8 @@ from flowguard.ledgers.base import Ledger
 from flowguard.ledgers.memory import MemoryLedger
 from flowguard.notes import Notes
 from flowguard.paths import Found, Misspelt, PathTable
-from flowguard.reading import Environ, is_speculation
+from flowguard.reading import Application, Environ, StartResponse, is_speculation
+from flowguard.refusing import Refuser
 from flowguard.visit import Jar, Kit
 
 logger = logging.getLogger("flowguard.config")
@@ -44,7 +45,7 @@ class FlowGuard:
     """
 
     def __init__(
-        self, app: Any, flow: Any, *, secret_key: Any = None, ledger: Any = "memory://", ledger_wait: float = 2,
+        self, app: Application, flow: Any, *, secret_key: Any = None, ledger: Any = "memory://", ledger_wait: float = 2,
         ledger_lease: float = 300, clock: Callable[[], float] = time.time, **options: Any,
     ) -> None:  # fmt: skip
         plans = configure(
@@ -53,7 +54,7 @@ class FlowGuard:
         )  # fmt: skip
         keys = [secret_key] if isinstance(secret_key, (str, bytes)) else list(secret_key)
         self.app = app
-        self._routes: List[Route] = []
+        self._routes: list[Route] = []
         rules, numbers = _number(plans)
         self._table = PathTable(rules)
         opened = open_ledger(ledger)
@@ -61,22 +62,22 @@ class FlowGuard:
         builder = _Builder(app, self._table, self._routes, keys, opened, ledger_wait, ledger_lease, clock)
         self._routes.extend(builder.routes(plans, rules, numbers))
 
-    def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO") or "/"
         found = self._table.find(path) if len(path) <= paths.MAX_PATH else None
         if found is None and len(path) <= paths.MAX_PATH:
-            return cast(Iterable[bytes], self.app(environ, start_response))
+            return self.app(environ, start_response)
         return self._guarded(environ, start_response, found)
 
-    def _guarded(self, environ: Environ, start_response: Any, found: Any) -> Iterable[bytes]:
+    def _guarded(self, environ: Environ, start_response: StartResponse, found: Any) -> Iterable[bytes]:
         if found is None:
-            refusals.drain(environ)
-            return refusals.send(refusals.too_long(), environ, start_response)
+            replies.drain(environ)
+            return replies.send(replies.too_long(), environ, start_response)
         if "flowguard.judged" in environ:  # the application called us again for the same request: it was judged
-            return cast(Iterable[bytes], self.app(environ, start_response))
+            return self.app(environ, start_response)
         if is_speculation(environ):
-            refusals.drain(environ)
-            return refusals.send(refusals.speculation(), environ, start_response)
+            replies.drain(environ)
+            return replies.send(replies.speculation(), environ, start_response)
         if self._lonely and environ.get("wsgi.multiprocess"):
             self._warn()
         environ["flowguard.judged"] = True
@@ -99,7 +100,7 @@ class FlowGuard:
 class Route:
     """What stands at a rule: the gate of its flow, and which of its states a method asks for."""
 
-    __slots__ = ("gate", "resets", "_by_method", "_otherwise")
+    __slots__ = ("_by_method", "_otherwise", "gate", "resets")
 
     def __init__(self, gate: Gate, keys: Sequence[Key], resets: bool = False) -> None:
         self.gate = gate
@@ -114,9 +115,9 @@ class Route:
         return self._by_method.get(method, self._otherwise)
 
 
-def _number(plans: Sequence[Plan]) -> Tuple[List[str], List[Tuple[int, ...]]]:
+def _number(plans: Sequence[Plan]) -> tuple[list[str], list[tuple[int, ...]]]:
     """Every rule once, and for each flow the number of each of its keys' rules."""
-    number: Dict[str, int] = {}
+    number: dict[str, int] = {}
     numbers = []
     for plan in plans:
         numbers.append(tuple(number.setdefault(key.rule, len(number)) for key in plan.keys))
@@ -129,18 +130,18 @@ class _Builder:
     """Puts the gates together: what they share, and what each has of its own."""
 
     def __init__(
-        self, app: Any, table: PathTable, routes: List[Route], keys: Sequence[Union[str, bytes]],
+        self, app: Application, table: PathTable, routes: list[Route], keys: Sequence[Union[str, bytes]],
         ledger: Optional[Ledger], wait: float, lease: float, clock: Callable[[], float],
     ) -> None:  # fmt: skip
         self._app, self._table, self._routes, self._keys = app, table, routes, keys
         self._ledger, self._wait, self._lease, self._clock = ledger, wait, lease, clock
 
-    def routes(self, plans: Sequence[Plan], rules: Sequence[str], numbers: Sequence[Tuple[int, ...]]) -> List[Route]:
-        found: Dict[int, Route] = {}
-        problems: List[Problem] = []
+    def routes(self, plans: Sequence[Plan], rules: Sequence[str], numbers: Sequence[tuple[int, ...]]) -> list[Route]:
+        found: dict[int, Route] = {}
+        problems: list[Problem] = []
         for plan, own in zip(plans, numbers):
             gate = self._gate(plan, own, problems)
-            keys: Dict[int, List[Key]] = {}
+            keys: dict[int, list[Key]] = {}
             for number, key in zip(own, plan.keys):
                 keys.setdefault(number, []).append(key)
             found.update({number: Route(gate, group) for number, group in keys.items()})
@@ -150,7 +151,7 @@ class _Builder:
             raise ConfigError(problems)
         return [found[number] for number in range(len(rules))]
 
-    def _gate(self, plan: Plan, numbers: Tuple[int, ...], problems: List[Problem]) -> Gate:
+    def _gate(self, plan: Plan, numbers: tuple[int, ...], problems: list[Problem]) -> Gate:
         flow, options = plan.definition, plan.options
         codec = Codec(flow, sorted({name for number in numbers for name in self._table.variables(number)}))
         seal = Seal(self._keys, flow.name)
@@ -165,7 +166,7 @@ class _Builder:
         hooks = Hooks(options.entered, options.refused, options.finished)
         clock = self._clock
         kit = Kit(flow, keeper, hooks, self._lookup(flow.name), lambda: int(clock() * 1000))
-        return Gate(self._app, plan, kit, self._table, numbers, jars)
+        return Gate(self._app, plan, kit, Refuser(plan, kit, self._table, numbers), jars)
 
     def _jar(self, plan: Plan, codec: Codec, seal: Seal, secure: bool) -> Jar:
         options = plan.options

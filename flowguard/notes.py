@@ -8,7 +8,7 @@ what the visitor is told; never a verdict.
 from __future__ import annotations
 
 import re
-from typing import Any, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Mapping, NamedTuple, Optional
 
 from werkzeug.http import dump_cookie
 
@@ -27,7 +27,7 @@ class Note(NamedTuple):
     reason of the last. present: there is such a cookie, whatever is in it, and it is cleared when a page is served.
     """
 
-    times: Tuple[int, ...] = ()
+    times: tuple[int, ...] = ()
     notice: Optional[str] = None
     present: bool = False
 

@@ -4,12 +4,14 @@ condition. It decides nothing."""
 from __future__ import annotations
 
 from io import BytesIO
-from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Iterable, Mapping, NamedTuple, Optional
 
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wrappers import Request
 
-Environ = Dict[str, Any]
+Environ = dict[str, Any]
+StartResponse = Callable[..., Any]
+Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _OVERRIDES = ("HTTP_X_HTTP_METHOD_OVERRIDE", "HTTP_X_HTTP_METHOD", "HTTP_X_METHOD_OVERRIDE")
@@ -20,7 +22,7 @@ _CHUNK = 65_536  # bytes: one read of a body
 class Methods(NamedTuple):
     """What the request does. `all`: the wire's method first, then those that a header would put in its place."""
 
-    all: Tuple[str, ...]
+    all: tuple[str, ...]
     submission: bool
     peek: bool  # HEAD or OPTIONS: never changes a run
 
@@ -86,7 +88,7 @@ def ask_for_the_page(environ: Environ) -> None:
 
 def has_body(environ: Mapping[str, Any]) -> bool:
     length = environ.get("CONTENT_LENGTH")
-    return bool(length) and length != "0" or bool(environ.get("wsgi.input_terminated"))
+    return (bool(length) and length != "0") or bool(environ.get("wsgi.input_terminated"))
 
 
 def buffer_body(environ: Environ, limit: int) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Callable, List, NamedTuple, Optional, Tuple
+from typing import Callable, NamedTuple, Optional
 
 from flowguard.answers import OVERRULE, Lookup, read_answer
 from flowguard.cookie import Cookie, Found
@@ -20,7 +20,7 @@ from flowguard.reading import Environ, may_take_cookie
 
 logger = logging.getLogger("flowguard.decision")
 
-Headers = List[Tuple[str, str]]
+Headers = list[tuple[str, str]]
 
 
 class Kit(NamedTuple):
@@ -52,7 +52,8 @@ class Visit:
     """Reads the application's answer, settles it, and adds our headers. Made for one request that may pass."""
 
     __slots__ = (
-        "_answer", "_base", "_brought", "_environ", "_handle", "_held", "_judged", "_kit", "_led", "_passage", "_settled",
+        "_answer", "_base", "_brought", "_environ", "_handle", "_held", "_judged", "_kit", "_led", "_passage",
+        "_settled",
     )  # fmt: skip
 
     def __init__(
@@ -113,7 +114,7 @@ class Visit:
             kept.extend([("Set-Cookie", value) for value in self._cookies()])
         return kept
 
-    def _cookies(self) -> List[str]:
+    def _cookies(self) -> list[str]:
         """Written only when the run changed or the browser's copy is older."""
         run, jar = self._settled.run, self._brought.jar
         nothing_new = (run is self._held.run and self._judged.invented) or run == self._brought.found.run

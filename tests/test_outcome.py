@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from test_passage import flow, run, state
 
-from flowguard.core.flow import EDIT, VIEW, Answers, Companion, Definition, Glob, State
+from flowguard.core.flow import EDIT, VIEW, Answers, Companion, Definition, Glob
 from flowguard.core.outcome import (
     NO_ANSWER,
     ROWS,
@@ -18,8 +19,6 @@ from flowguard.core.outcome import (
 )
 from flowguard.core.passage import Attempt, Kind, Passage, decide
 from flowguard.core.run import Run, exhausted, finished
-
-from test_passage import flow, run, state
 
 NOW = 5000
 HTML, JSON = Answer(200, html=True), Answer(200)
@@ -227,7 +226,8 @@ def test_a_once_state_is_spent_by_success_and_by_doubt():
 @pytest.mark.parametrize("answer", [Answer(422), HTML], ids=["failed", "shown"])
 def test_a_once_state_that_failed_or_was_shown_is_free(answer):
     left = settle(SHOP, AT_PAYMENT, request(SHOP, AT_PAYMENT, "/payment", True), answer, NOW).run
-    assert not left.spent and decide(SHOP, left, Attempt("/payment", True, 0)).kind is Kind.STAY
+    assert not left.spent
+    assert decide(SHOP, left, Attempt("/payment", True, 0)).kind is Kind.STAY
 
 
 def test_doubt_spends_a_state_that_was_not_even_entered():
@@ -239,7 +239,9 @@ def test_entering_anew_makes_a_state_the_latest_and_not_done():
     machine = flow(state("a", "b", start=True), state("b", "a c", repeat=True), state("c"))
     here = run("b a", "b", history="a>b b>a", entered=1)
     left = settle(machine, here, request(machine, here, "b", False), HTML, NOW).run
-    assert left.trail == ("a", "b") and not left.done and left.entered == NOW
+    assert left.trail == ("a", "b")
+    assert not left.done
+    assert left.entered == NOW
     assert left.history == (("b", "a"), ("a", "b"))
 
 
@@ -270,7 +272,9 @@ def test_going_back_forgets_what_came_later_but_what_is_spent():
     here = run("a b c d", "a b c", "b c", entered=1)
     left = here.going_back("b", NOW)
     assert (left.trail, left.history) == (("a", "b"), (("a", "b"),))
-    assert left.done == {"a", "b"} and left.spent == {"b", "c"} and left.entered == NOW
+    assert left.done == {"a", "b"}
+    assert left.spent == {"b", "c"}
+    assert left.entered == NOW
     assert here.going_back("a", NOW).done == frozenset()
 
 
@@ -315,7 +319,8 @@ def test_the_machine_of_the_proof_of_concept_starts_anew_when_it_is_exhausted():
 def test_the_machine_of_the_proof_of_concept_takes_each_step_once():
     here = walk("a b d b c e d")
     assert here.history == (("a", "b"), ("b", "d"), ("d", "b"), ("b", "c"), ("c", "e"), ("e", "d"))
-    assert exhausted(MACHINE, here) and finished(MACHINE, here)
+    assert exhausted(MACHINE, here)
+    assert finished(MACHINE, here)
     assert decide(MACHINE, here, Attempt("a", False, 0)).kind is Kind.BEGIN
 
 
@@ -381,7 +386,8 @@ def test_finish_closes_a_run_wherever_it_is():
     left = settle(
         SHOP, AT_PAYMENT, request(SHOP, AT_PAYMENT, "/payment", True), Answer(200, overrule=Overrule.FINISH), NOW
     ).run
-    assert left.closed and finished(SHOP, left)
+    assert left.closed
+    assert finished(SHOP, left)
     assert decide(SHOP, left, Attempt("/payment", True, 0)).reason.value == "duplicate"
     assert not left.going_back("/cart", NOW).closed
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Callable, FrozenSet, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Mapping, NamedTuple, Optional
 
 #: A condition of the deployer's. The core never calls one: whoever asks the core says whether it agrees.
 Condition = Callable[[Any], object]
@@ -22,7 +22,7 @@ class Glob(NamedTuple):
     """A Location pattern whose only wildcard is ``*``: the literal pieces between the stars."""
 
     text: str
-    pieces: Tuple[str, ...]
+    pieces: tuple[str, ...]
 
     @classmethod
     def of(cls, text: str) -> Glob:
@@ -47,8 +47,8 @@ class Glob(NamedTuple):
 class Answers(NamedTuple):
     """Which answers of the application an `accept` or a `reject` speaks of."""
 
-    statuses: FrozenSet[int] = frozenset()
-    globs: Tuple[Glob, ...] = ()
+    statuses: frozenset[int] = frozenset()
+    globs: tuple[Glob, ...] = ()
 
 
 NO_ANSWERS = Answers()
@@ -65,7 +65,7 @@ class State:
     name: str
     start: bool = False
     to: Mapping[str, Optional[Condition]] = field(default_factory=dict)
-    requires: Tuple[Tuple[str, ...], ...] = ()
+    requires: tuple[tuple[str, ...], ...] = ()
     submit: bool = False
     once: bool = False
     repeat: bool = False
@@ -89,7 +89,7 @@ class Companion:
     """A path beside the steps, allowed only while the current state is one of `within`. It never changes a run."""
 
     name: str
-    within: FrozenSet[str]
+    within: frozenset[str]
     on_refusal: object = None
 
 
@@ -106,6 +106,6 @@ class Definition:
     reject: Answers = NO_ANSWERS
 
     @cached_property
-    def starts(self) -> Tuple[str, ...]:
+    def starts(self) -> tuple[str, ...]:
         """The states in which a run may begin, in the order of declaration."""
         return tuple(state.name for state in self.states.values() if state.start)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Dict, Iterator, List, Mapping, NamedTuple, Sequence, Set, Tuple
+from typing import Iterator, Mapping, NamedTuple, Sequence
 
 from flowguard.core.flow import Definition
 
-Graph = Mapping[str, Tuple[str, ...]]
+Graph = Mapping[str, tuple[str, ...]]
 
 
 class Bound(NamedTuple):
@@ -17,11 +17,11 @@ class Bound(NamedTuple):
     history: int
 
 
-def parts(graph: Graph) -> List[Tuple[str, ...]]:
+def parts(graph: Graph) -> list[tuple[str, ...]]:
     """The strongly connected components, each after those that it leads to (Kosaraju, without recursion)."""
-    seen: Set[str] = set()
+    seen: set[str] = set()
     order = [name for root in graph for name in _postorder(graph, root, seen)]
-    backward: Dict[str, List[str]] = {name: [] for name in graph}
+    backward: dict[str, list[str]] = {name: [] for name in graph}
     for name, onward in graph.items():
         for to in onward:
             backward[to].append(name)
@@ -30,7 +30,7 @@ def parts(graph: Graph) -> List[Tuple[str, ...]]:
     return [names for names in reversed(found) if names]
 
 
-def _postorder(graph: Mapping[str, Sequence[str]], root: str, seen: Set[str]) -> Iterator[str]:
+def _postorder(graph: Mapping[str, Sequence[str]], root: str, seen: set[str]) -> Iterator[str]:
     """What can be reached from *root* and was not seen before, each after all that it leads to."""
     if root in seen:
         return

@@ -7,7 +7,7 @@ table by a `Verdict`: what it says in a response header or on ``environ["flowgua
 from __future__ import annotations
 
 from enum import Enum
-from typing import Callable, FrozenSet, NamedTuple, Optional, Tuple
+from typing import Callable, NamedTuple, Optional
 
 from flowguard.core.flow import Answers, Definition, State
 from flowguard.core.passage import Kind, Passage
@@ -78,7 +78,7 @@ class Case(NamedTuple):
     state: State
     submission: bool
     answer: Answer
-    trail: Tuple[str, ...]
+    trail: tuple[str, ...]
     elsewhere: bool
 
 
@@ -220,7 +220,8 @@ def settle(flow: Definition, run: Run, passage: Passage, answer: Answer, now: in
 def _apply(flow: Definition, run: Run, passage: Passage, outcome: Outcome, answer: Answer, now: int) -> Run:
     state = flow.states[passage.state]
     if outcome is Outcome.BACK:
-        assert answer.to is not None and answer.to.state is not None
+        assert answer.to is not None
+        assert answer.to.state is not None
         return run.going_back(answer.to.state, now)
     if outcome is Outcome.FAILED:
         return run.freeing(state.name)
@@ -250,7 +251,7 @@ def _arrive(run: Run, passage: Passage, counted: bool, now: int) -> Run:
 
 def _overruled(
     flow: Definition, run: Run, passage: Passage, overrule: Overrule, now: int
-) -> Tuple[Outcome, Run]:
+) -> tuple[Outcome, Run]:
     """What the application says counts. On a companion path it speaks of the current state."""
     if overrule is Overrule.RESET:
         return Outcome.RESET, run.emptied() if run.trail else run
@@ -289,7 +290,7 @@ def _counted(flow: Definition, run: Run, passage: Passage, now: int) -> Run:
     if run.trail and not run.closed and exhausted(flow, run) and finished(flow, run):
         state = flow.states[run.trail[-1]]
         if state.start:
-            mine: FrozenSet[str] = frozenset({state.name}) if state.name == passage.state else NOTHING
+            mine: frozenset[str] = frozenset({state.name}) if state.name == passage.state else NOTHING
             again = run.begun(state.name, passage.values, now)
             run = again._replace(done=run.done & mine, spent=run.spent & mine)
-    return run._replace(seq=run.seq + 1, changed=now)
+    return run.counted(now)

@@ -10,14 +10,14 @@ Let S be the requested state and C the current one. The first line that applies 
 6. S is a start, and the flow has `restart` or the run is stuck: as 1, with the reason `illegal`.
 7. Otherwise refuse.
 
-Each line is one function below, and `LINES` is their order. A refusal is a value; what comes of it is said by
+Each line is one function below; `LINES` is their order. A refusal is a value; what comes of it is said by
 `guidance`: where the visitor should be, what is missing, what would pass.
 """
 
 from __future__ import annotations
 
 from enum import Enum
-from typing import Callable, NamedTuple, Optional, Tuple, Union
+from typing import Callable, NamedTuple, Optional, Union
 
 from flowguard.core.flow import EDIT, REFUSE, SKEW, Condition, Definition, State
 from flowguard.core.run import Run, Values, finished
@@ -57,6 +57,9 @@ class Kind(Enum):
 
 def everything_agrees(_condition: Condition) -> bool:
     return True
+
+
+NO_RUN = Run("")
 
 
 class Attempt(NamedTuple):
@@ -109,7 +112,7 @@ class Case(NamedTuple):
     neither C nor a successor nor in the trail."""
 
     flow: Definition
-    run: Optional[Run]
+    run: Run
     state: State
     attempt: Attempt
     ours: bool
@@ -117,17 +120,16 @@ class Case(NamedTuple):
 
 def decide(flow: Definition, run: Optional[Run], attempt: Attempt) -> Verdict:
     """May *attempt* pass, given *run*? Pure: the same arguments give the same answer (CONTRACT 3)."""
-    if run is not None and not run.trail:
-        run = None
+    run = NO_RUN if run is None else run
     state = flow.states.get(attempt.state)
     if state is None:
         return _companion(flow, run, attempt)
-    case = Case(flow, run, state, attempt, run is not None and run.agrees_with(attempt.values))
+    case = Case(flow, run, state, attempt, run.agrees_with(attempt.values))
     for line in LINES:
         verdict = line(case)
         if verdict is not None:
             return verdict
-    raise AssertionError("line 7 always decides")
+    return _line_7(case)
 
 
 def usable(flow: Definition, run: Run, now: int) -> Optional[Reason]:
@@ -144,7 +146,7 @@ def usable(flow: Definition, run: Run, now: int) -> Optional[Reason]:
 
 def _line_1(case: Case) -> Optional[Verdict]:
     """No run: it begins, if S is a start."""
-    if case.run is not None:
+    if case.run.trail:
         return None
     return _begin(case, 1, case.attempt.lost or Reason.NOT_STARTED)
 
@@ -152,7 +154,6 @@ def _line_1(case: Case) -> Optional[Verdict]:
 def _line_2(case: Case) -> Optional[Verdict]:
     """S is C."""
     state, run, attempt = case.state, case.run, case.attempt
-    assert run is not None
     if not case.ours or state.name != run.trail[-1]:
         return None
     if not attempt.submission:
@@ -168,14 +169,12 @@ def _line_2(case: Case) -> Optional[Verdict]:
 
 def _line_3(case: Case) -> Optional[Verdict]:
     """The run is finished: as 1, with the reason `finished`."""
-    assert case.run is not None
     return _begin(case, 3, Reason.FINISHED) if finished(case.flow, case.run) else None
 
 
 def _line_4(case: Case) -> Optional[Verdict]:
     """C -> S is declared, and was not yet taken or S is `repeat`. Where this would refuse a safe request that line 5
     passes, line 5 decides."""
-    assert case.run is not None
     current = case.flow.states[case.run.trail[-1]]
     if not case.ours or case.state.name not in current.to:
         return None
@@ -193,14 +192,12 @@ def _line_5(case: Case) -> Optional[Verdict]:
         return _pass(case, Kind.LOOK, 5)
     if not case.attempt.submission or not _goes_back(case) or case.state.back != EDIT:
         return None
-    assert case.run is not None
     later = case.run.trail[case.run.trail.index(case.state.name) :]
     return None if case.run.spent.intersection(later) else _pass(case, Kind.EDIT, 5)
 
 
 def _line_6(case: Case) -> Optional[Verdict]:
     """S is a start, and the flow has `restart` or the run is stuck: as 1, with the reason `illegal`."""
-    assert case.run is not None
     if not case.state.start:
         return None
     if not case.flow.restart and not stuck(case.flow, case.run, case.attempt.agrees):
@@ -210,21 +207,19 @@ def _line_6(case: Case) -> Optional[Verdict]:
 
 def _line_7(case: Case) -> Verdict:
     """Otherwise refuse."""
-    assert case.run is not None
     taken = case.ours and (case.run.trail[-1], case.state.name) in case.run.history
     again = taken or (case.attempt.submission and _goes_back(case))
     return _refuse(case, Reason.DUPLICATE if again else Reason.ILLEGAL, 7)
 
 
-LINES: Tuple[Callable[[Case], Optional[Verdict]], ...] = (
-    _line_1, _line_2, _line_3, _line_4, _line_5, _line_6, _line_7,
-)  # fmt: skip
+#: In their order. What none of them decides, line 7 refuses.
+LINES: tuple[Callable[[Case], Optional[Verdict]], ...] = (_line_1, _line_2, _line_3, _line_4, _line_5, _line_6)
 
 
-def _companion(flow: Definition, run: Optional[Run], attempt: Attempt) -> Verdict:
+def _companion(flow: Definition, run: Run, attempt: Attempt) -> Verdict:
     """A companion path passes only if the current state is in its list; else `illegal`."""
     within = flow.companions[attempt.state].within
-    if run is not None and run.trail[-1] in within and run.agrees_with(attempt.values):
+    if run.current in within and run.agrees_with(attempt.values):
         return Passage(Kind.PEEK if attempt.peek else Kind.COMPANION, attempt.state, attempt.submission, 0)
     return Refusal(Reason.ILLEGAL, attempt.state, 0)
 
@@ -267,7 +262,6 @@ def _submitted(flow: Definition, run: Run, state: State) -> bool:
 def _obstacle(case: Case, current: State) -> Optional[Reason]:
     """What stands in the way of C -> S, in the order of line 4."""
     state, attempt, run = case.state, case.attempt, case.run
-    assert run is not None
     if attempt.submission and state.name in run.spent:
         return Reason.DUPLICATE
     if missing(case.flow, run, state):
@@ -296,7 +290,6 @@ def _delay(run: Run, state: State, now: Optional[int]) -> Optional[Reason]:
 
 
 def _goes_back(case: Case) -> bool:
-    assert case.run is not None
     return case.ours and case.state.back != REFUSE and case.state.name in case.run.trail
 
 
@@ -309,7 +302,7 @@ def completed(flow: Definition, run: Run, name: str) -> bool:
     return name in run.trail and (not flow.states[name].submit or name in run.done)
 
 
-def missing(flow: Definition, run: Run, state: State) -> Tuple[Union[str, Tuple[str, ...]], ...]:
+def missing(flow: Definition, run: Run, state: State) -> tuple[Union[str, tuple[str, ...]], ...]:
     """What *state* still waits for: the current state first if it must be submitted, then every unmet requirement;
     of a group of which ANY would do, the whole group."""
     current = flow.states[run.trail[-1]]
@@ -335,7 +328,7 @@ def stuck(flow: Definition, run: Run, agrees: Agrees = everything_agrees) -> boo
     )
 
 
-def _methods(state: State) -> Tuple[bool, ...]:
+def _methods(state: State) -> tuple[bool, ...]:
     """Whether the state's paths take a safe request (False) and a submission (True)."""
     return ((False,) if state.get else ()) + ((True,) if state.unsafe else ())
 
@@ -373,8 +366,8 @@ class Guidance(NamedTuple):
 
     target: str
     passes: bool
-    allowed: Tuple[str, ...]
-    missing: Tuple[Union[str, Tuple[str, ...]], ...]
+    allowed: tuple[str, ...]
+    missing: tuple[Union[str, tuple[str, ...]], ...]
 
 
 def target(flow: Definition, run: Optional[Run], now: Optional[int], agrees: Agrees = everything_agrees) -> str:
@@ -416,7 +409,7 @@ def can_go(flow: Definition, run: Optional[Run], name: str, now: Optional[int], 
 
 def allowed(
     flow: Definition, run: Optional[Run], now: Optional[int], agrees: Agrees = everything_agrees
-) -> Tuple[str, ...]:
+) -> tuple[str, ...]:
     """The states that a GET would enter: successors of the current state in the flow's order, then starts."""
     onward = tuple(flow.states[run.trail[-1]].to) if run is not None and run.trail else ()
     candidates = dict.fromkeys(onward + flow.starts)

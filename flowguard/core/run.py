@@ -6,13 +6,13 @@ once, by the latest entry or taking.
 
 from __future__ import annotations
 
-from typing import FrozenSet, NamedTuple, Optional, Tuple
+from typing import NamedTuple, Optional
 
 from flowguard.core.flow import Definition
 
-Values = Tuple[Tuple[str, str], ...]
+Values = tuple[tuple[str, str], ...]
 
-NOTHING: FrozenSet[str] = frozenset()
+NOTHING: frozenset[str] = frozenset()
 
 
 class Run(NamedTuple):
@@ -33,10 +33,10 @@ class Run(NamedTuple):
     id: str
     seq: int = 0
     first: int = 0
-    trail: Tuple[str, ...] = ()
-    history: Tuple[Tuple[str, str], ...] = ()
-    done: FrozenSet[str] = NOTHING
-    spent: FrozenSet[str] = NOTHING
+    trail: tuple[str, ...] = ()
+    history: tuple[tuple[str, str], ...] = ()
+    done: frozenset[str] = NOTHING
+    spent: frozenset[str] = NOTHING
     values: Values = ()
     started: int = 0
     changed: int = 0
@@ -54,6 +54,10 @@ class Run(NamedTuple):
     def emptied(self) -> Run:
         """After a reset or an expiry: only the id and the count go on."""
         return Run(self.id, self.seq, self.seq + 1)
+
+    def counted(self, now: int) -> Run:
+        """The same, as one more change."""
+        return self._replace(seq=self.seq + 1, changed=now)
 
     def entering(self, state: str, now: int) -> Run:
         """*state* becomes the latest of the trail, and not done; the transition to it the latest of the history."""

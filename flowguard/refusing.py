@@ -1,0 +1,147 @@
+"""A refusal becomes an answer: where the visitor should be, as a URL; what stands in the way; and who words it."""
+
+from __future__ import annotations
+
+import logging
+from typing import Callable, Iterable, Mapping, Optional, cast
+from urllib.parse import quote
+
+from flowguard import refusals, replies
+from flowguard.answers import destination
+from flowguard.config import Plan
+from flowguard.core.passage import Passage, Reason, Refusal, decide, guidance, stuck
+from flowguard.core.run import Run, Values, finished
+from flowguard.handle import Event
+from flowguard.judge import Asked, Judged
+from flowguard.paths import PathTable
+from flowguard.reading import Application, Environ, StartResponse, may_take_cookie
+from flowguard.refusals import Refused
+from flowguard.visit import Brought, Kit
+
+logger = logging.getLogger("flowguard.decision")
+
+Headers = list[tuple[str, str]]
+
+
+class Refuser:
+    """Answers one flow's refused requests. numbers: the places in *table* of the plan's keys."""
+
+    def __init__(self, plan: Plan, kit: Kit, table: PathTable, numbers: tuple[int, ...]) -> None:
+        self._plan, self._kit, self._table, self._numbers = plan, kit, table, numbers
+        self._flow, self._options = plan.definition, plan.options
+
+    def refuse(
+        self, asked: Asked, judged: Judged, brought: Brought, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        """The answer, as the state or the flow wants it said, with our cookies. The request's body is read first."""
+        run = judged.run
+        stale = run is not None and run != brought.found.run
+        cookies = [brought.jar.cookie.write(run)] if run is not None and stale else []
+        refused = self._refused(asked, judged, brought)
+        self._report(asked, refused)
+        replies.drain(asked.environ)
+        how = self._how(refused.state)
+        if callable(how):
+            return self._custom(how, asked, refused, set_cookies(asked.environ, brought, cookies), start_response)
+        return self._standard(str(how), asked, refused, brought, cookies, start_response)
+
+    def way(self, name: str, values: Values, environ: Environ) -> tuple[Optional[str], Optional[str]]:
+        """The URL of a state, below the mount point, and the method that it takes where that is not GET."""
+        keys = [(number, self._plan.keys[number]) for number in self._plan.paths[name]]
+        number, key = next(((n, key) for n, key in keys if key.methods is None or "GET" in key.methods), keys[0])
+        path = self._table.build(self._numbers[number], dict(values))
+        method = None if key.methods is None or "GET" in key.methods else min(key.methods, key="POST".__ne__)
+        return (None if path is None else mount_of(environ) + path), method
+
+    # --- what is to be said -------------------------------------------------------------------------------------
+
+    def _refused(self, asked: Asked, judged: Judged, brought: Brought) -> Refused:
+        refusal, attempt = cast(Refusal, judged.verdict), judged.attempt
+        run = judged.run if judged.run is not None and judged.run.trail else None
+        guide = guidance(self._flow, run, attempt)
+        url, method = self.way(guide.target, run.values if run else (), asked.environ)
+        caught = run is not None and not finished(self._flow, run) and stuck(self._flow, run, attempt.agrees)
+        return Refused(
+            flow=self._flow.name, reason=refusal.reason.value, state=refusal.state,
+            current=run.current if run else None, missing=guide.missing, allowed=guide.allowed,
+            target=url, redirects=guide.passes and url is not None, target_method=method,
+            led=self._led(asked, judged, refusal), start=self.way(self._flow.starts[0], (), asked.environ)[0],
+            stuck=caught, uncertain=run is not None and refusal.state in run.spent - run.done,
+            looping=brought.note.looping, retry_after=self._retry_after(refusal, run, asked.now),
+            submission=attempt.submission, form=refusals.form_of(asked.environ, attempt.submission),
+        )  # fmt: skip
+
+    def _retry_after(self, refusal: Refusal, run: Optional[Run], now: int) -> Optional[int]:
+        """Whole seconds until it is no longer too fast."""
+        if refusal.reason is not Reason.TOO_FAST:
+            return None
+        names = [refusal.state, *(run.trail[-1:] if run else ())]
+        stayed = now - run.entered if run else 0
+        left = max((self._flow.states[name].min_time or 0) - stayed for name in names)
+        return max(1, -(-left // 1000))
+
+    def _led(self, asked: Asked, judged: Judged, refusal: Refusal) -> Optional[str]:
+        """Where the first submission led, if a GET there would pass or it is no state of this flow."""
+        led = judged.held.led
+        if led is None or led.state != refusal.state or refusal.reason not in refusals.AGAIN:
+            return None
+        to = destination(led.location, asked.environ, self._kit.lookup)
+        if to.state is None:
+            return led.location
+        there = judged.attempt._replace(state=to.state, submission=False, values=to.values, lost=None)
+        return led.location if isinstance(decide(self._flow, judged.run, there), Passage) else None
+
+    # --- who says it --------------------------------------------------------------------------------------------
+
+    def _how(self, name: str) -> object:
+        step = self._flow.states.get(name) or self._flow.companions[name]
+        return self._options.on_refusal if step.on_refusal is None else step.on_refusal
+
+    def _standard(
+        self, how: str, asked: Asked, refused: Refused, brought: Brought, cookies: list[str],
+        start_response: StartResponse,
+    ) -> Iterable[bytes]:  # fmt: skip
+        response = refusals.answer(refused, asked.environ, how, self._options.texts or {})
+        if response.redirected:
+            cookies = [*cookies, brought.jar.notes.write(brought.note, refused.reason, asked.now)]
+        elif brought.note.present:
+            cookies = [*cookies, brought.jar.notes.clear()]
+        response.headers.extend(set_cookies(asked.environ, brought, cookies))
+        return replies.send(response, asked.environ, start_response)
+
+    def _custom(
+        self, how: Callable[[Refused, Environ], Application], asked: Asked, refused: Refused, cookies: Headers,
+        start_response: StartResponse,
+    ) -> Iterable[bytes]:  # fmt: skip
+        """A responder of the deployer's: the answer is its own, but for what every refusal carries."""
+        ours = [("Flowguard-Reason", refused.reason), ("Cache-Control", "no-store"), ("Vary", refusals.VARY), *cookies]
+
+        def start(status: str, headers: Headers, *exc_info: object) -> object:
+            kept = [pair for pair in headers if pair[0].lower() not in ("cache-control", "flowguard-reason")]
+            return start_response(status, kept + ours, *exc_info)
+
+        return how(refused, asked.environ)(asked.environ, start)
+
+    def _report(self, asked: Asked, refused: Refused) -> None:
+        """One line for each refusal: no cookie, no query, no path as the visitor wrote it."""
+        said = {"flow": refused.flow, "reason": refused.reason, "state": refused.state, "current": refused.current,
+                "target": refused.target}  # fmt: skip
+        logger.info("refused %(reason)s: %(state)s from %(current)s, to %(target)s", said, extra={"flowguard": said})
+        if refused.looping:
+            logger.error("redirected again and again: flow %r and the application disagree about %r",
+                         refused.flow, refused.state)  # fmt: skip
+        event = Event("refused", refused.flow, refused.state, refused.current, refused.reason, asked.environ)
+        self._kit.hooks.refused(event)
+
+
+def set_cookies(environ: Environ, brought: Brought, values: list[str]) -> Headers:
+    """The Set-Cookie headers, where this request's answer may carry any."""
+    if not values or not may_take_cookie(environ, brought.found.present):
+        return []
+    return [("Set-Cookie", value) for value in values]
+
+
+def mount_of(environ: Mapping[str, object]) -> str:
+    """The mount point (SCRIPT_NAME), percent-quoted, as a Location begins: empty, or one slash and no host."""
+    mount = quote(str(environ.get("SCRIPT_NAME") or "").encode("latin-1", "replace"), "/").strip("/")
+    return f"/{mount}" if mount else ""
