@@ -15,7 +15,7 @@ from flowguard.texts import Phrase, primary
 # Scripts that are written from right to left, by primary language: the direction of a page follows its language.
 RIGHT_TO_LEFT = frozenset(("ar", "dv", "fa", "he", "ku", "ps", "sd", "ug", "ur", "yi"))
 
-# Contrasts (WCAG 2.2, 1.4.3 asks for 4.5): text 16.1 and 15.3, link 7.6 and 7.3, note 13.6 and 12.4 (light, dark).
+# Colours are told from their background by a contrast of at least 4.5 (WCAG 2.2, 1.4.3), in the light and in the dark.
 STYLE = """
 :root{color-scheme:light dark;--page:#f3f4f6;--sheet:#fff;--text:#1b1f27;--line:#d5d9e0;--link:#0b4fb3;--on-link:#fff;\
 --note:#fff4d6;--note-line:#b27b00}

@@ -6,11 +6,8 @@ Locations are made here, and never from `Host`: `local` is for our own paths, `f
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Iterable, Mapping, NamedTuple, Optional
+from typing import Any, Callable, Iterable, Mapping, NamedTuple, Optional
 from urllib.parse import quote
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse
 
 Environ = Mapping[str, Any]
 Headers = list[tuple[str, str]]
@@ -33,7 +30,7 @@ class Response(NamedTuple):
     redirected: bool = False
 
 
-def send(response: Response, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+def send(response: Response, environ: Environ, start_response: Callable[[str, Headers], Any]) -> Iterable[bytes]:
     """Hand the answer to the server. HEAD gets the headers of a GET, and no body."""
     start_response(response.status, list(response.headers))
     return [] if header(environ, "REQUEST_METHOD").upper() == "HEAD" else [response.body]

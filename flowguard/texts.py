@@ -52,7 +52,7 @@ ENGLISH: Mapping[str, Union[str, Mapping[str, str]]] = {
     },
     "duplicate": {
         "title": "We have this already",
-        "text": "We have received this step before, so it is not done a second time.",
+        "text": "This step was received before, so it is not done a second time.",
     },
     "skipped": {
         "title": "Something comes first",
@@ -117,7 +117,7 @@ ENGLISH: Mapping[str, Union[str, Mapping[str, str]]] = {
     "no_way": "There is no page that we could lead you to from here. Please go back in your browser, or try again "
     "later.",
     "refreshes": "This page goes on by itself in a few seconds.",
-    "wait": "It takes about {seconds} seconds more.",
+    "wait": "It takes about {seconds}\N{NO-BREAK SPACE}seconds more.",
 }
 
 GERMAN: Mapping[str, Union[str, Mapping[str, str]]] = {
@@ -180,7 +180,7 @@ GERMAN: Mapping[str, Union[str, Mapping[str, str]]] = {
     },
     "unknown": {
         "title": "Wir wissen nicht, ob es geklappt hat",
-        "text": "Was aus Ihrer letzten Eingabe geworden ist, ist nicht bekannt. Bitte prüfen Sie zuerst, ob sie "
+        "text": "Es ist nicht bekannt, was aus Ihrer letzten Eingabe geworden ist. Bitte prüfen Sie zuerst, ob sie "
         "angekommen ist: Vielleicht haben Sie eine Bestätigung erhalten. Damit nichts doppelt geschieht, senden wir "
         "sie nicht noch einmal.",
     },
@@ -203,7 +203,7 @@ GERMAN: Mapping[str, Union[str, Mapping[str, str]]] = {
     "no_way": "Von hier aus können wir Sie zu keiner Seite weiterleiten. Bitte gehen Sie im Browser zurück, oder "
     "versuchen Sie es später noch einmal.",
     "refreshes": "Diese Seite geht in wenigen Sekunden von selbst weiter.",
-    "wait": "Es dauert noch etwa {seconds} Sekunden.",
+    "wait": "Es dauert noch etwa {seconds}\N{NO-BREAK SPACE}Sekunden.",
 }
 
 BUILT_IN: Texts = {"en": ENGLISH, "de": GERMAN}
@@ -232,7 +232,7 @@ class Words(NamedTuple):
         return self._find(key, None)
 
     def _find(self, key: str, part: Optional[str]) -> Phrase:
-        for lang in dict.fromkeys((self.lang, primary(self.lang), DEFAULT)):
+        for lang in dict.fromkeys((self.lang, primary(self.lang), primary(self.lang).lower(), DEFAULT)):
             for table in (self.texts, BUILT_IN):
                 text = _entry(table, lang, key, part)
                 if text is not None:
