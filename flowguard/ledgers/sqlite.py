@@ -85,11 +85,11 @@ class SqliteLedger:
     """
 
     def __init__(self, path: Union[str, os.PathLike[str]], durable: bool = False) -> None:
+        self._idle: list[_Connection] = []
+        self._process = os.getpid()
         self._path = os.path.abspath(path)  # a server may change its directory later
         self.name = f"sqlite:///{self._path}"
         self.durable = durable
-        self._idle: list[_Connection] = []
-        self._process = os.getpid()
         self._writes = count()
         _LEDGERS.add(self)
 
@@ -293,5 +293,5 @@ def _before_fork() -> None:
         ledger.close()
 
 
-if hasattr(os, "register_at_fork"):
+if sys.platform != "win32":
     os.register_at_fork(before=_before_fork, after_in_parent=_OPENING.release, after_in_child=_OPENING.release)
