@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any, Callable, Mapping, Optional, Sequence, TypeVar
+from typing import Any, Callable, Mapping, NoReturn, Optional, TypeVar
 
+from flowguard import paths as rules
 from flowguard.config import Declared, Plan, read_declared
+from flowguard.config.places import kind
 from flowguard.core.flow import Condition, Definition
 from flowguard.core.outcome import Answer, settle
 from flowguard.core.passage import Attempt, Passage, Reason, decide
@@ -45,7 +47,10 @@ class Flow(Declared):
     """
 
     def __init__(self, paths: Optional[Mapping[str, Any]] = None, **options: Any) -> None:
-        super().__init__({} if paths is None else dict(paths), options)
+        super().__init__({}, options)
+        if paths is not None and not isinstance(paths, Mapping):
+            self._refuse("", f"is {kind(paths)}, not a dict of paths. Write {{'/cart': {{…}}}}.")
+        self.paths.update(paths or {})
 
     def state(self, key: str, **settings: Any) -> Callable[[View], View]:
         """Declare a path and its state beside the view that serves it; the view stays as it is.
@@ -55,7 +60,7 @@ class Flow(Declared):
         """
         self._open(f"[{key!r}]")
         if key in self.paths:
-            raise ConfigError([Problem(f"{self._name}[{key!r}]", "is declared already. Remove one.")])
+            self._refuse(f"[{key!r}]", "is declared already. Remove one.")
         self.paths[key] = settings
         return _unchanged
 
@@ -65,9 +70,9 @@ class Flow(Declared):
 
         Raises `ConfigError` if the flow is in use.
         """
-        self._open(f".condition({source!r}{'' if to is None else f', {to!r}'})")
 
         def declare(function: Agrees) -> Agrees:
+            self._open(f".condition({source!r}{'' if to is None else f', {to!r}'})")
             self.conditions.append((source, to, function))
             return function
 
@@ -77,7 +82,7 @@ class Flow(Declared):
     def plan(self) -> Plan:
         """The flow, read. Raises `ConfigError`."""
         problems: list[Problem] = []
-        plan = read_declared(self, problems, _check_rules)
+        plan = read_declared(self, problems, rules.problems)
         if plan is None:
             raise ConfigError(problems)
         return plan
@@ -119,18 +124,12 @@ class Flow(Declared):
             answer = _NO_PAGE if passage.submission else _PAGE
         return settle(self.definition, run, passage, answer, now).run
 
-    @property
-    def _name(self) -> str:
-        return str(self.options.get("name", "flow"))
-
     def _open(self, where: str) -> None:
         if self.sealed:
-            what = "is declared too late: the flow is in use. Declare it before the guard is made."
-            raise ConfigError([Problem(f"{self._name}{where}", what)])
+            self._refuse(where, "is declared too late: the flow is in use. Declare it before the guard is made.")
 
-
-def _check_rules(_rules: Sequence[str]) -> list[tuple[int, str]]:
-    return []
+    def _refuse(self, where: str, what: str) -> NoReturn:
+        raise ConfigError([Problem(f"{self.options.get('name', 'flow')}{where}", what)])
 
 
 def _unchanged(view: View) -> View:

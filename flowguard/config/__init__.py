@@ -140,7 +140,8 @@ def read_declared(
     declared: Declared, problems: list[Problem], check_rules: CheckRules, *, ledger: bool = True
 ) -> Optional[Plan]:
     """The same for a flow that was declared piece by piece."""
-    flow = read_draft(declared, check_rules, ledger)
+    flow = read_draft(declared, ledger)
+    check_together([flow], check_rules)
     problems += flow.problems
     return None if flow.problems else _plan(flow)
 
@@ -167,8 +168,8 @@ def configure(
     own = {"secret_key": secret_key, "ledger": ledger, "ledger_wait": ledger_wait, "ledger_lease": ledger_lease,
            "clock": clock}  # fmt: skip
     read(own, GUARD_OPTIONS, lambda name: Place(name, top), unknown_option)
-    drafts = [read_draft(declared, check_rules, ledger is not None) for declared in _declared(flow, options, top)]
-    check_together(drafts)
+    drafts = [read_draft(declared, ledger is not None) for declared in _declared(flow, options, top)]
+    check_together(drafts, check_rules)
     problems = [*top, *known, *(found for one in drafts for found in one.problems)]
     if problems:
         raise ConfigError(problems)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Optional, Sequence
+from typing import Mapping, Optional, Sequence
 
 from flowguard.config.draft import CheckRules, Declared, Draft, Entry
-from flowguard.config.keys import shape
 from flowguard.config.places import Place, did_you_mean
 from flowguard.config.settings import COMPANION_KEYS, STATE_KEYS
 from flowguard.core.flow import Condition
 
 
-def read_draft(declared: Declared, check_rules: CheckRules, ledger: bool) -> Draft:
-    """Read a flow. ledger: whether there is one."""
+def read_draft(declared: Declared, ledger: bool) -> Draft:
+    """Read a flow, but for what `check_together` says of several. ledger: whether there is one."""
     declared.sealed = True
     found = Draft(declared)
     _tell_apart(found)
@@ -23,7 +22,7 @@ def read_draft(declared: Declared, check_rules: CheckRules, ledger: bool) -> Dra
         _check_limits(entry)
     for entry in found.companions.values():
         _check_companion(entry)
-    _check_rules(found, check_rules)
+    _check_keys(found)
     _check_options(found)
     for source, to, condition in declared.conditions:
         _add_condition(found, source, to, condition)
@@ -48,8 +47,9 @@ def _tell_apart(flow: Draft) -> None:
 def _check_names(flow: Draft, entry: Entry) -> None:
     """Every name that an entry mentions is a state's, and not its own."""
     if entry.alias is not None:
-        if entry.alias not in flow.states and entry.alias not in flow.companions:
-            entry.place.wrong(_no_state(flow, entry.alias))
+        known = {**flow.states, **flow.companions}
+        if entry.alias not in known:
+            entry.place.wrong(_unknown(flow, entry.alias, known))
         return
     for reference in entry.references:
         if reference.name not in flow.states:
@@ -62,10 +62,14 @@ def _no_state(flow: Draft, name: str) -> str:
     """What to say of a name that is no state's."""
     if name in flow.companions:
         return f"{name!r} is a companion (it has `within`), not a state."
+    return _unknown(flow, name, flow.states)
+
+
+def _unknown(flow: Draft, name: str, known: Mapping[str, Entry]) -> str:
     for entry in flow.entries:
-        if name in (entry.written, entry.rule) and entry.name in flow.states:
+        if name in (entry.written, entry.rule) and entry.name in known:
             return f"{name!r} is a path of the state {entry.name!r}. Write {entry.name!r}."
-    return f"no state {name!r}.{did_you_mean(name, flow.states)}"
+    return f"no state {name!r}.{did_you_mean(name, known)}"
 
 
 def _check_state(entry: Entry, ledger: bool) -> None:
@@ -103,25 +107,19 @@ def _check_companion(entry: Entry) -> None:
         entry.place.key("within").wrong("is empty: the path would always be refused. Name a state.")
 
 
-def _check_rules(flow: Draft, check_rules: CheckRules) -> None:
-    """Rules that werkzeug can't use, and keys that claim the same requests."""
-    places: dict[str, Place] = {}
-    for rule, place in flow.rules:
-        places.setdefault(rule, place)
-    for position, sentence in check_rules(list(places)):
-        list(places.values())[position].wrong(sentence)
-    keyed = [entry for entry in flow.entries if entry.rule]
-    for position, entry in enumerate(keyed):
-        for other in keyed[:position]:
-            if shape(other.rule) == shape(entry.rule):
-                _check_pair(other, entry)
+def _check_keys(flow: Draft) -> None:
+    """Keys of the same path must name different methods."""
+    same: dict[str, list[Entry]] = {}
+    for entry in flow.entries:
+        if entry.rule:
+            others = same.setdefault(entry.rule, [])
+            for other in others:
+                _check_methods(other, entry)
+            others.append(entry)
 
 
-def _check_pair(first: Entry, second: Entry) -> None:
-    """Two keys of the same path must spell it in the same way, and name different methods."""
-    if first.rule != second.rule:
-        second.place.wrong(f"is the path of {first.written!r} in another spelling. Write it as there, or remove one.")
-    elif first.methods is None or second.methods is None:
+def _check_methods(first: Entry, second: Entry) -> None:
+    if first.methods is None or second.methods is None:
         every = "this key" if second.methods is None else repr(first.written)
         second.place.wrong(f"is the path of {first.written!r} too, and {every} takes every method. "
                            "Name different methods in each, or remove one.")  # fmt: skip
@@ -136,8 +134,8 @@ def _check_options(flow: Draft) -> None:
     if options["cookie_samesite"] == "None" and options["cookie_secure"] is False:
         at("cookie_secure").wrong("is False, but browsers drop a SameSite=None cookie that is not Secure. "
                                   "Write 'auto' or True.")  # fmt: skip
-    for entry in flow.entries if options["reset"] else ():
-        if entry.rule and shape(entry.rule) == shape(options["reset"]):
+    for entry in flow.entries:
+        if entry.rule and entry.rule == options["reset"]:
             at("reset").wrong(f"is the path of {entry.written!r}. Use another: the guard answers it itself.")
 
 
@@ -182,20 +180,29 @@ def _check_starts(flow: Draft) -> None:
     first.values["start"] = True
 
 
-def check_together(flows: Sequence[Draft]) -> None:
-    """Several flows: their names, cookies and paths are their own (CONTRACT 2)."""
+def check_together(flows: Sequence[Draft], check_rules: CheckRules) -> None:
+    """Flows beside each other: their names, cookies and paths are their own (CONTRACT 2)."""
     names: set[str] = set()
     cookies: dict[str, str] = {}
-    paths: dict[str, str] = {}
     for flow in flows:
         at = flow.place.option
         if flow.name in names:
             at("name").wrong(f"two flows are named {flow.name!r}. Give each a name of its own.")
         elif flow.cookie_name in cookies:
             at("cookie_name").wrong(f"is the cookie of the flow {cookies[flow.cookie_name]!r} too. Give each its own.")
-        for rule, place in flow.rules:
-            if shape(rule) in paths:
-                place.wrong(f"is a path of the flow {paths[shape(rule)]!r} too. A path belongs to one flow.")
         names.add(flow.name)
         cookies[flow.cookie_name] = flow.name
-        paths.update((shape(rule), flow.name) for rule, _ in flow.rules)
+    _check_rules(flows, check_rules)
+
+
+def _check_rules(flows: Sequence[Draft], check_rules: CheckRules) -> None:
+    """A rule belongs to one flow; and all of them together must make sense to whoever matches paths."""
+    first: dict[str, tuple[Draft, Place]] = {}
+    for flow in flows:
+        for rule, place in flow.rules:
+            owner, _ = first.setdefault(rule, (flow, place))
+            if owner is not flow:
+                place.wrong(f"is a path of the flow {owner.name!r} too. A path belongs to one flow.")
+    places = [place for _, place in first.values()]
+    for position, sentence in check_rules(list(first)):
+        places[position].wrong(sentence)

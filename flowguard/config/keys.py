@@ -11,7 +11,6 @@ from flowguard.config.places import Place
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 _KEY = "Write a path that begins with '/', after methods if need be: 'GET,POST /charge'."
-_VARIABLE = re.compile(r"<(?:([^<>]*):)?([^<>:]*)>")
 
 
 def parse(written: object, place: Place) -> Any:
@@ -35,9 +34,3 @@ def _methods(text: str, place: Place) -> frozenset[str]:
             place.wrong(f"names {method} twice. Remove one.")
         found.add(method)
     return frozenset(found | {"HEAD", "OPTIONS"} if "GET" in found else found)
-
-
-def shape(rule: str) -> str:
-    """What two rules have in common that match the same paths: variables' names and a last slash set aside."""
-    plain = _VARIABLE.sub(lambda found: f"<{found[1] if found[1] not in (None, 'default') else 'string'}>", rule)
-    return plain[:-1] if plain.endswith("/") and plain != "/" else plain
