@@ -1,4 +1,4 @@
-"""`Flow`: a flow that is declared piece by piece, shared by several guards' options, or driven by hand."""
+"""`Flow`: a flow that is declared as a value, or piece by piece beside its views; and driven by hand."""
 
 from __future__ import annotations
 
