@@ -31,6 +31,7 @@ from xml.etree import ElementTree
 import redis_server
 from browser import BROWSERS
 
+LIMIT = 30 * 60  # seconds for one check: an order of magnitude above what it takes; no limit with --deep
 MINORS = range(9, 15)  # Python 3.9 to 3.14
 QUICK = ["-m", "not slow and not browser", "-p", "no:cacheprovider"]
 # Werkzeug 2.2 uses ast.Str, which warns on Python 3.12 and is gone from 3.14: what is promised there is 2.3.8.
@@ -51,8 +52,9 @@ class Tally(NamedTuple):
 class Checks:
     """Runs one check after the other, and remembers what failed and how many tests there were."""
 
-    def __init__(self, environment: dict[str, str]) -> None:
+    def __init__(self, environment: dict[str, str], limit: Optional[int]) -> None:
         self.environment = environment
+        self.limit = limit
         self.failures: list[str] = []
         self.tally = Tally()
 
@@ -60,10 +62,17 @@ class Checks:
         """Run a Python module with *arguments*."""
         print(f"\n== {title}", flush=True)
         begun = time.monotonic()
-        code = subprocess.call([python, "-m", *arguments], cwd=_bootstrap.ROOT, env=self.environment)
-        print(f"== {title}: {'passed' if code == 0 else 'FAILED'} in {time.monotonic() - begun:.0f} s", flush=True)
-        if code:
+        outcome = self.call([python, "-m", *arguments])
+        print(f"== {title}: {outcome} in {time.monotonic() - begun:.0f} s", flush=True)
+        if outcome != "passed":
             self.failures.append(title)
+
+    def call(self, command: list[str]) -> str:
+        try:
+            code = subprocess.call(command, cwd=_bootstrap.ROOT, env=self.environment, timeout=self.limit)
+        except subprocess.TimeoutExpired:
+            return "FAILED, ended because it took too long"
+        return "FAILED" if code else "passed"
 
     def test(self, title: str, *arguments: str, python: str = sys.executable, through: Sequence[str] = ()) -> None:
         """Run pytest with *arguments*, and add to the tally what came of it."""
@@ -174,7 +183,7 @@ def main() -> int:
     options, picked = parse(sys.argv[1:])
     strict = options.strict or bool(os.environ.get("CI"))
     browser, redis = find_browser(options.system), find_redis(options.system)
-    checks = Checks(told(browser, redis, options.deep, strict))
+    checks = Checks(told(browser, redis, options.deep, strict), None if options.deep else LIMIT)
     if strict:
         miss_nothing(checks, browser, redis)
     if picked:

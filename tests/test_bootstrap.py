@@ -148,6 +148,21 @@ def test_a_report_is_read_into_a_tally(tmp_path):
     assert run.read_report(str(tmp_path / "report.xml")) == run.Tally(passed=4, failed=3, skipped=3)
 
 
+def test_a_check_that_hangs_is_ended_and_fails(capfd):
+    checks = run.Checks(dict(os.environ), limit=0)
+    checks.check("endless", "http.server", "--bind", "127.0.0.1", "0")
+    assert checks.close() == 1
+    assert "endless: FAILED, ended because it took too long" in capfd.readouterr().out
+
+
+def test_what_failed_is_named_before_the_closing_line(capfd):
+    checks = run.Checks(dict(os.environ), limit=60)
+    checks.check("no such module", "no_such_module_as_this")
+    checks.add(run.Tally(passed=2, skipped=1))
+    assert checks.close() == 1
+    assert capfd.readouterr().out.splitlines()[-2:] == ["FAILED: no such module", "2 passed, 0 failed, 1 skipped"]
+
+
 def test_an_interpreter_that_does_not_start_is_not_found(tmp_path):
     shim = tmp_path / "python3.9"
     shim.write_text("#!/bin/sh\nexit 127\n")
