@@ -34,7 +34,8 @@ MAX_VALUE = 128  # bytes of a rule variable's value (CONTRACT 2)
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _PLACE = {letter: number for number, letter in enumerate(_ALPHABET)}
 _SIGNATURE = 43  # characters: 32 bytes in base64 without padding
-# The fields that have one size: id 16, seq and first 8 hex digits each, three times of up to 12, flags 2, 11 dots, 1 before the history.
+# What does not grow: id 16, seq and first 8 hex digits each, three times of up to 12, flags 2, 11 dots, and the sign
+# before a history.
 _FIXED = 16 + 2 * 8 + 3 * 12 + 2 + 11 + 1
 
 

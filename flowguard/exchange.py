@@ -1,8 +1,8 @@
 """One call of the wrapped application, by PEP 3333: the answer goes through as it comes, never buffered or delayed.
 
 Every call of start_response is read and passed on at once, with our headers. What the answer means is settled when its
-first byte is about to be sent, when it ends without one, or when it is given up; until then a later start_response, with
-exc_info, may still change it.
+first byte is about to be sent, when it ends without one, or when it is given up; until then a later start_response
+with exc_info may still change it.
 """
 
 from __future__ import annotations

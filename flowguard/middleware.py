@@ -23,7 +23,7 @@ from flowguard.ledgers import open_ledger
 from flowguard.ledgers.base import Ledger
 from flowguard.ledgers.memory import MemoryLedger
 from flowguard.notes import Notes
-from flowguard.paths import Found, Misspelt, PathTable
+from flowguard.paths import Found, Misspelt, PathTable, TooLong
 from flowguard.reading import Application, Environ, StartResponse, is_speculation
 from flowguard.refusing import Refuser
 from flowguard.visit import Jar, Kit
@@ -53,7 +53,7 @@ class FlowGuard:
             check_rules=paths.problems,
         )  # fmt: skip
         keys = [secret_key] if isinstance(secret_key, (str, bytes)) else list(secret_key)
-        self.app = app
+        self.app: Application = app
         self._routes: list[Route] = []
         rules, numbers = _number(plans)
         self._table = PathTable(rules)
@@ -69,7 +69,9 @@ class FlowGuard:
             return self.app(environ, start_response)
         return self._guarded(environ, start_response, found)
 
-    def _guarded(self, environ: Environ, start_response: StartResponse, found: Any) -> Iterable[bytes]:
+    def _guarded(
+        self, environ: Environ, start_response: StartResponse, found: Union[Found, Misspelt, TooLong, None]
+    ) -> Iterable[bytes]:
         if found is None:
             replies.drain(environ)
             return replies.send(replies.too_long(), environ, start_response)

@@ -23,17 +23,18 @@ STYLE = """
 --on-link:#0c1524;--note:#3a2f12;--note-line:#e0b040}}
 *{box-sizing:border-box}
 html{background:var(--page);color:var(--text);font:100%/1.55 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
-body{margin:0;padding:clamp(1rem,6vw,4rem) clamp(1rem,4vw,2rem)}
-main{max-width:36rem;margin-inline:auto;padding:clamp(1.25rem,5vw,2.5rem);background:var(--sheet);\
-border:1px solid var(--line);border-block-start:.3rem solid var(--link);border-radius:.75rem;overflow-wrap:break-word}
-h1{margin:0 0 .75rem;font-size:clamp(1.4rem,1.1rem + 1.6vw,1.9rem);line-height:1.25;text-wrap:balance;hyphens:auto}
+body{margin:0;padding:min(4rem,5vw) min(2rem,4vw)}
+main{max-width:36rem;margin-inline:auto;padding:min(2.5rem,6vw);background:var(--sheet);border:1px solid var(--line);\
+border-block-start:.3rem solid var(--link);border-radius:.75rem;overflow-wrap:break-word;hyphens:auto;\
+hyphenate-limit-chars:12 5 5}
+h1{margin:0 0 .75rem;font-size:clamp(1.4rem,1.1rem + 1.6vw,1.9rem);line-height:1.25;text-wrap:balance}
 p{margin:0 0 1rem;text-wrap:pretty}
 p:last-child{margin-bottom:0}
-.note{padding:.65rem .9rem;background:var(--note);border-inline-start:.3rem solid var(--note-line);\
+.note{padding:.65rem min(.9rem,3vw);background:var(--note);border-inline-start:.3rem solid var(--note-line);\
 border-radius:.3rem;font-weight:600}
 .ways{display:flex;flex-wrap:wrap;gap:.75rem;margin-top:1.5rem}
-a{display:inline-block;min-height:2.75rem;padding:.55rem 1.1rem;border:2px solid var(--link);border-radius:.5rem;\
-color:var(--link);font-weight:600;text-wrap:balance;text-underline-offset:.2em;text-decoration-thickness:1px}
+a{display:inline-block;min-height:2.75rem;padding:.55rem min(1.1rem,3vw);border:2px solid var(--link);\
+border-radius:.5rem;color:var(--link);font-weight:600;text-wrap:balance;text-underline-offset:.2em;text-decoration-thickness:1px}
 a:first-child{background:var(--link);color:var(--on-link)}
 a:hover{text-decoration-thickness:3px}
 a:focus-visible{outline:3px solid var(--text);outline-offset:3px}

@@ -18,6 +18,7 @@ from flowguard.spelling import FILTER, ODD, Reading, fold, literal, readings, sp
 
 __all__ = ["MAX_PATH", "MAX_VALUE", "Answer", "Found", "Misspelt", "PathTable", "TooLong", "problems"]
 
+SLASH = ord("/")
 # Segments of a rule.
 MAX_DEPTH = 100
 # Patterns that one segment may have to be compared with, one by one, about 0.3 microseconds each.
@@ -50,7 +51,9 @@ class PathTable:
 
     def __init__(self, rules: Sequence[str]) -> None:
         self._patterns = [Pattern(index, rule) for index, rule in enumerate(rules)]
-        self._root = Node()
+        self._root = Node()  # rules with variables
+        # The place of their last literal segment (0 where they have none) -> what it is, folded.
+        self._anchors: dict[int, set[bytes]] = {}
         self._declared: dict[str, Found] = {}  # static rules, as PATH_INFO spells them
         self._folded: dict[bytes, Pattern] = {}  # static rules, by their folded segments
         self._suspects: set[bytes] = set()  # what a plain path folds to, if it may be a static rule
@@ -64,8 +67,10 @@ class PathTable:
                 self._add_static(pattern)
 
     def _add(self, pattern: Pattern) -> None:
-        self._root.add(pattern)
-        parts = pattern.parts()
+        parts = self._root.add(pattern)
+        literals = [(place, part) for place, part in enumerate(parts, 1) if isinstance(part, bytes)]
+        place, name = literals[-1] if literals else (0, b"")  # a path starts with a slash: before it is nothing
+        self._anchors.setdefault(place, set()).add(name)
         self._depth = max(self._depth, len(parts))
         self._endless |= any(isinstance(part, Part) and part.final for part in parts)
 
@@ -78,8 +83,8 @@ class PathTable:
         self._suspects.update((key, key + b"/"))
         found = Found(pattern.index, {}, ())
         self._declared[_wire(rule)] = found
-        twin = Reading(bare.split("/")[1:], not pattern.branch)
-        if pattern.branch or self._walk(twin) is None:  # what is declared comes before what is a twin
+        segments = bare.split("/")[1:]
+        if pattern.branch or self._walk(segments, True, key.split(b"/")[1:]) is None:  # a twin comes second
             self._declared.setdefault(_wire(bare if pattern.branch else f"{bare}/"), found)
 
     def find(self, path_info: str) -> Optional[Answer]:
@@ -88,31 +93,27 @@ class PathTable:
         if found is not None:
             return found
         try:
-            raw = path_info.encode("latin-1")
+            key = path_info.encode("latin-1").translate(FILTER)
         except UnicodeEncodeError:  # a server that does not keep to PEP 3333
             return self._search(path_info.encode("utf-8", "surrogatepass"))
-        key = raw.translate(FILTER)
-        if ODD in key or "//" in path_info or "/." in path_info or path_info[:1] != "/" or key in self._suspects:
-            return self._search(raw)
-        node = self._root
+        if ODD in key or "//" in path_info or "/." in path_info or not key or key[0] != SLASH or key in self._suspects:
+            return self._search(path_info.encode("latin-1"))
+        if not self._anchors:
+            return None
         keys = key.split(b"/")
-        for segment in keys[1:]:
-            if node.parts:
+        for place, names in self._anchors.items():
+            if place < len(keys) and keys[place] in names:
                 return self._plain(path_info, keys)
-            below = node.literals.get(segment)
-            if below is None:
-                return None
-            node = below
         return None
 
     def _plain(self, path: str, keys: list[bytes]) -> Optional[Answer]:
         """`find` for a plain path that is no static rule: it has one reading."""
-        _, *segments = path.split("/")
-        slash = segments[-1] == ""
+        segments = path[1:].split("/")
+        slash = not segments[-1]
         if slash:
             del segments[-1]
-        hit = self._walk(Reading(segments, slash), keys[1:])
-        if not isinstance(hit, Hit):
+        hit = self._walk(segments, slash, keys[1:])
+        if hit is None or isinstance(hit, TooLong):
             return hit
         return _found(hit) if _as_declared(hit, path) else _misspelt(hit)
 
@@ -151,20 +152,16 @@ class PathTable:
             static = self._folded.get(b"".join(b"/" + key for key in keys))
             if static is not None and (static.branch or not slash):
                 return Hit(static, {}, ())
-        hit = self._walk(reading, keys)
+        hit = self._walk(segments, slash, keys)
         return Hit(static, {}, ()) if hit is None and static is not None else hit
 
-    def _walk(self, reading: Reading, keys: Optional[Sequence[bytes]] = None) -> Union[Hit, TooLong, None]:
-        if keys is None:
-            keys = [fold(segment) for segment in reading.segments]
-        hit = self._root.walk(reading, keys)
-        if hit is None and reading.slash:
-            hit = self._root.walk(Reading(reading.segments, False), keys)
-        return hit
+    def _walk(self, segments: Sequence[str], slash: bool, keys: Sequence[bytes]) -> Union[Hit, TooLong, None]:
+        hit = self._root.walk(segments, slash, keys)
+        return self._root.walk(segments, False, keys) if hit is None and slash else hit
 
     def variables(self, index: int) -> tuple[str, ...]:
         """The names of a rule's variables, in order."""
-        return tuple(variable.name for variable in self._patterns[index].variables)
+        return self._patterns[index].names
 
     def build(self, index: int, values: Mapping[str, str]) -> Optional[str]:
         """The path of a rule, percent-quoted, from the texts of its variables.
@@ -172,7 +169,7 @@ class PathTable:
         None if a variable is missing, empty, or would make a path that a browser takes for another one.
         """
         pattern = self._patterns[index]
-        texts = [values.get(variable.name, "") for variable in pattern.variables]
+        texts = tuple(values.get(name, "") for name in pattern.names)
         path = pattern.spell(texts)
         if "" in texts or not {".", ".."}.isdisjoint(path.split("/")) or path[1:2] == "/":
             return None
@@ -189,17 +186,16 @@ def _quoted(path: str) -> str:
 
 
 def _as_declared(hit: Hit, path: str) -> bool:
-    spelled = hit.spelled()
+    spelled = hit.pattern.spell(hit.texts)
     return path == spelled or path == f"{spelled}/" or f"{path}/" == spelled
 
 
 def _found(hit: Hit) -> Found:
-    names = (variable.name for variable in hit.pattern.variables)
-    return Found(hit.pattern.index, hit.args, tuple(zip(names, hit.texts)))
+    return Found(hit.pattern.index, hit.args, tuple(zip(hit.pattern.names, hit.texts)))
 
 
 def _misspelt(hit: Hit) -> Misspelt:
-    return Misspelt(hit.pattern.index, _quoted(hit.spelled()))
+    return Misspelt(hit.pattern.index, _quoted(hit.pattern.spell(hit.texts)))
 
 
 def problems(rules: Sequence[str]) -> list[tuple[int, str]]:
@@ -236,7 +232,7 @@ def _problem(rule: str) -> Optional[str]:
     spaced = [char for literal in pattern.literals for char in literal if char.isspace() or not char.isprintable()]
     if spaced:
         return f"holds {spaced[0]!r}. Write the path without white space and control characters."
-    sample = pattern.spell("x" for _ in pattern.variables)
+    sample = pattern.spell(("x",) * len(pattern.names))
     if spell(sample) != sample:
         return f"is not how its path is spelled: matching would read it as {spell(sample)!r}."
     return _slow(pattern)
@@ -245,7 +241,7 @@ def _problem(rule: str) -> Optional[str]:
 def _slow(pattern: Pattern) -> Optional[str]:
     """What would make it ambiguous, or slow for some paths."""
     parts = [part for part in pattern.parts() if isinstance(part, Part)]
-    names = [variable.name for variable in pattern.variables]
+    names = pattern.names
     if len(names) != len(set(names)):
         return "has two variables of the same name."
     if sum(not variable.converter.part_isolating for variable in pattern.variables) > 1:

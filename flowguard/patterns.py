@@ -24,7 +24,7 @@ from werkzeug.routing import (
     ValidationError,
 )
 
-from flowguard.spelling import MARKS, Reading, fold
+from flowguard.spelling import MARKS, fold
 
 MAX_PATH = 8192  # characters
 # Longer values are refused (CONTRACT 2): the cookie holds them.
@@ -119,10 +119,6 @@ class Hit(NamedTuple):
     args: dict[str, Any]
     texts: tuple[str, ...]
 
-    def spelled(self) -> str:
-        """The path as declared."""
-        return self.pattern.spell(self.texts)
-
 
 class Pattern:
     """A rule: literals[0], variables[0], literals[1], …, literals[-1]."""
@@ -130,14 +126,14 @@ class Pattern:
     def __init__(self, index: int, rule: str) -> None:
         self.index = index
         self.literals, self.variables = parse(rule)
+        self.names = tuple(variable.name for variable in self.variables)
         self.branch = rule.endswith("/")
+        self._template = "%s".join(literal.replace("%", "%%") for literal in self.literals)
+        self._words = any(isinstance(variable.converter, AnyConverter) for variable in self.variables)
 
-    def spell(self, texts: Iterable[str]) -> str:
+    def spell(self, texts: tuple[str, ...]) -> str:
         """The path of these values."""
-        pieces = [self.literals[0]]
-        for text, literal in zip(texts, self.literals[1:]):
-            pieces += text, literal
-        return "".join(pieces)
+        return self._template % texts
 
     def likeness(self) -> tuple[object, ...]:
         """Equal for rules that are equal but for their variables' names and the last slash."""
@@ -147,15 +143,18 @@ class Pattern:
             return (*map(fold, literals), fold(last.rstrip("/")), kinds)
         return (last.rstrip("/"),)
 
-    def hit(self, texts: Sequence[str]) -> Union[Hit, TooLong, None]:
+    def hit(self, texts: tuple[str, ...]) -> Union[Hit, TooLong, None]:
         """The values converted; None if a converter refuses one (then the next rule is tried, as werkzeug says)."""
-        texts = tuple(variable.declared(text) for variable, text in zip(self.variables, texts))
-        if any(len(text) > MAX_VALUE or len(text.encode("utf-8", "replace")) > MAX_VALUE for text in texts):
-            return TooLong(self.index)
-        try:
-            args = {variable.name: variable.converter.to_python(text) for variable, text in zip(self.variables, texts)}
-        except ValidationError:
-            return None
+        if self._words:
+            texts = tuple(variable.declared(text) for variable, text in zip(self.variables, texts))
+        args: dict[str, Any] = {}
+        for (name, converter), text in zip(self.variables, texts):
+            if len(text) > MAX_VALUE // 4 and len(text.encode("utf-8", "surrogatepass")) > MAX_VALUE:
+                return TooLong(self.index)
+            try:
+                args[name] = converter.to_python(text)
+            except ValidationError:
+                return None
         return Hit(self, args, texts)
 
     def parts(self) -> list[Union[bytes, Part]]:
@@ -254,10 +253,10 @@ class Node:
         self.parts: dict[object, tuple[Part, Node]] = {}
         self._choice: Optional[_Choice] = None
 
-    def add(self, pattern: Pattern) -> None:
-        """Put a pattern below this node."""
-        node = self
-        for part in pattern.parts():
+    def add(self, pattern: Pattern) -> list[Union[bytes, Part]]:
+        """Put a pattern below this node. Gives its parts."""
+        node, parts = self, pattern.parts()
+        for part in parts:
             if isinstance(part, Part):
                 key = (part.content, part.final, repr(part.weight))
                 node._choice = None
@@ -265,6 +264,7 @@ class Node:
             else:
                 node = node.literals.setdefault(part, Node())
         node.patterns.append(pattern)
+        return parts
 
     def crowded(self, limit: int) -> list[int]:
         """The last pattern below each node where a segment may have to be compared with more than *limit* parts."""
@@ -288,30 +288,28 @@ class Node:
             self._choice = _Choice(self.parts.values())
         return self._choice
 
-    def walk(self, reading: Reading, keys: Sequence[bytes]) -> Union[Hit, TooLong, None]:
-        """The first pattern in werkzeug's order that *reading* matches; *keys* are its segments, folded."""
-        return self._walk(reading, keys, 0, ())
-
-    def _walk(
-        self, reading: Reading, keys: Sequence[bytes], depth: int, texts: tuple[str, ...]
+    def walk(
+        self, segments: Sequence[str], slash: bool, keys: Sequence[bytes], depth: int = 0, texts: tuple[str, ...] = ()
     ) -> Union[Hit, TooLong, None]:
-        segments, slash = reading
+        """The first pattern, in werkzeug's order, that a reading matches from *depth* on.
+
+        keys: the segments, folded; texts: what the variables have taken so far.
+        """
         if depth == len(segments):
             return self._end(texts, slash)
         below = self.literals.get(keys[depth]) if self.literals else None
-        hit = below._walk(reading, keys, depth + 1, texts) if below is not None else None
+        hit = None if below is None else below.walk(segments, slash, keys, depth + 1, texts)
         if hit is not None or not self.parts:
             return hit
         choice = self.choice
         rest = "/".join(segments[depth:]) + "/" * slash if choice.final else ""
         for part, node in choice.of(segments[depth], rest):
             match = part.match(rest if part.final else segments[depth])
-            if match is None:
-                continue
-            taken = texts + match
-            hit = node._end(taken, False) if part.final else node._walk(reading, keys, depth + 1, taken)
-            if hit is not None:
-                return hit
+            if match is not None:
+                taken = texts + match
+                hit = node._end(taken, False) if part.final else node.walk(segments, slash, keys, depth + 1, taken)
+                if hit is not None:
+                    return hit
         return None
 
     def _end(self, texts: tuple[str, ...], slash: bool) -> Union[Hit, TooLong, None]:

@@ -265,10 +265,15 @@ def _advice(refused: Refused, said: Words, onward: Optional[str]) -> tuple[Phras
     if refused.reason == Reason.BUSY:
         return (said.phrase("refreshes"),)
     if refused.reason == Reason.TOO_FAST and refused.retry_after is not None:
-        phrase = said.phrase("wait")
-        seconds = max(2, _wait(refused))  # one is said as two, for the plural's sake
-        return (phrase._replace(text=phrase.text.replace("{seconds}", str(seconds))),)
+        return (_waiting(said, _wait(refused)),)
     return ()
+
+
+def _waiting(said: Words, seconds: int) -> Phrase:
+    """How long; one second is said as two, for the plural's sake."""
+    phrase = said.phrase("wait" if seconds < 120 else "wait_long")
+    text = phrase.text.replace("{seconds}", str(max(2, seconds))).replace("{minutes}", str(-(-seconds // 60)))
+    return phrase._replace(text=text)
 
 
 def _links(refused: Refused, said: Words, onward: Optional[str]) -> tuple[Link, ...]:

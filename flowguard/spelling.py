@@ -183,7 +183,7 @@ def _origins(text: str) -> Iterator[str]:
     if scheme:
         text = text[scheme.end() :]
         yield text
-    host, slash, path = text.lstrip("/").partition("/")
+    _host, slash, path = text.lstrip("/").partition("/")
     if slash or (scheme and text[:2] == "//"):  # `*` and `//x` have no path
         yield path
 

@@ -15,7 +15,7 @@ The flow's option `texts` replaces words and adds languages. It has the shape of
 - A *phrase* is one text: `not_taken`, `not_taken_again` (after something that was sent before), `go_on`, `result` and
   `begin` (the texts of the links: to where the visitor was, to where the first submission led, to the first step),
   `by_form` (the step has only a form), `no_way` (there is nothing to link), `refreshes` (the page goes on by itself),
-  `wait` (where ``{seconds}`` stands for their number).
+  `wait` and, from two minutes on, `wait_long` (where ``{seconds}`` and ``{minutes}`` stand for their number).
 
 All of it is plain text and escaped. What is left out is taken from the built-in words of the language, then of its
 primary language (`de` for `de-CH`), then from English; such a passage says in the page which language it is in.
@@ -47,8 +47,8 @@ ENGLISH: Mapping[str, Union[str, Mapping[str, str]]] = {
         "needs to know where you are.",
     },
     "illegal": {
-        "title": "It is not the turn of this step",
-        "text": "The steps come in a set order, and this one cannot be opened from where you are now.",
+        "title": "This step cannot be opened now",
+        "text": "The steps come in a set order, and this one cannot be reached from where you are.",
     },
     "duplicate": {
         "title": "We have this already",
@@ -118,6 +118,7 @@ ENGLISH: Mapping[str, Union[str, Mapping[str, str]]] = {
     "later.",
     "refreshes": "This page goes on by itself in a few seconds.",
     "wait": "It takes about {seconds}\N{NO-BREAK SPACE}seconds more.",
+    "wait_long": "It takes about {minutes}\N{NO-BREAK SPACE}minutes more.",
 }
 
 GERMAN: Mapping[str, Union[str, Mapping[str, str]]] = {
@@ -204,6 +205,7 @@ GERMAN: Mapping[str, Union[str, Mapping[str, str]]] = {
     "versuchen Sie es später noch einmal.",
     "refreshes": "Diese Seite geht in wenigen Sekunden von selbst weiter.",
     "wait": "Es dauert noch etwa {seconds}\N{NO-BREAK SPACE}Sekunden.",
+    "wait_long": "Es dauert noch etwa {minutes}\N{NO-BREAK SPACE}Minuten.",
 }
 
 BUILT_IN: Texts = {"en": ENGLISH, "de": GERMAN}

@@ -28,7 +28,7 @@ class Server:
 
     def __init__(self, program: str, *options: str) -> None:
         self._directory = tempfile.mkdtemp(prefix="fg", dir="/tmp" if os.path.isdir("/tmp") else None)
-        self.port = _free_port()
+        self.port = free_port()
         self.socket = os.path.join(self._directory, "s")  # the system takes about a hundred characters
         self._command = [
             program, "--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", self.socket,
@@ -75,7 +75,8 @@ class Server:
         shutil.rmtree(self._directory, ignore_errors=True)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that the system chose, and that was free a moment ago."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -28,7 +28,7 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ledger_workers import race
-from redis_server import Server, launch
+from redis_server import Server, free_port, launch
 
 from flowguard.errors import ConfigError, LedgerUnavailable
 from flowguard.ledgers import Claim, Ledger, Record, open_ledger
@@ -1143,7 +1143,7 @@ def test_a_client_object_will_do_whatever_it_decodes(redis_server: Server, packa
 
 @redis_test
 def test_a_cluster_will_do() -> None:
-    server = launch("--cluster-enabled", "yes")
+    server = launch("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
     try:
         server.ask("CLUSTER ADDSLOTSRANGE 0 16383")
         while b"cluster_state:ok" not in server.ask("CLUSTER INFO"):

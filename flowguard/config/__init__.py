@@ -96,14 +96,14 @@ def _plan(flow: Draft) -> Plan:
 
 def _state(flow: Draft, entry: Entry, position: int) -> State:
     values = entry.values
-    get, unsafe = flow.takes(entry.name)
-    requires = [tuple(one.name for one in group) for group in values["requires"]]
+    takes = flow.takes[entry.name]
     before = [(name,) for name in list(flow.states)[:position]] if flow.options["ordered"] else []
+    requires = [tuple(one.name for one in group) for group in values["requires"]]
     return State(
         name=entry.name,
         start=bool(values["start"]),
         to={one.name: one.condition for one in values["to"]},
-        requires=(*requires, *(group for group in before if group not in requires)),
+        requires=(*before, *(group for group in requires if group not in before)),
         submit=values["submit"] or values["once"],
         once=values["once"],
         repeat=values["repeat"],
@@ -114,8 +114,9 @@ def _state(flow: Draft, entry: Entry, position: int) -> State:
         min_time=values["min_seconds"],
         max_time=values["max_seconds"],
         on_refusal=values["on_refusal"],
-        get=get,
-        unsafe=unsafe,
+        get=takes.get,
+        unsafe=takes.unsafe,
+        submission=takes.submission,
     )
 
 

@@ -6,7 +6,8 @@ Nothing is raised: what is wrong is written down where it was found, so that it 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Callable, Mapping, Optional, Sequence
+from functools import cached_property
+from typing import Any, Callable, Mapping, NamedTuple, Optional, Sequence
 
 from flowguard.config import checks, keys
 from flowguard.config.checks import Reference
@@ -19,6 +20,15 @@ from flowguard.errors import Problem
 CheckRules = Callable[[Sequence[str]], Sequence[tuple[int, str]]]
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class Takes(NamedTuple):
+    """What the paths of a state take: a GET, and any unsafe method. And whether a submission is ever judged as it: a
+    method that no key of a path names is judged by one of them all the same."""
+
+    get: bool = False
+    unsafe: bool = False
+    submission: bool = False
 
 
 class Declared:
@@ -91,13 +101,20 @@ class Draft:
         reset = self.options["reset"]
         return [*found, (reset, self.place.option("reset"))] if reset else found
 
-    def takes(self, name: str) -> tuple[bool, bool]:
-        """Do the paths of *name* take a GET, and any method that is not safe?"""
-        methods = [entry.methods for entry in self.entries if entry.name == name]
-        return (
-            any(some is None or "GET" in some for some in methods),
-            any(some is None or bool(some - SAFE) for some in methods),
-        )
+    @cached_property
+    def takes(self) -> Mapping[str, Takes]:
+        """What the paths of each state and companion take."""
+        found: dict[str, Takes] = {}
+        first: dict[str, Entry] = {}  # of each path: the key that judges a method which none of its keys names
+        for entry in self.entries:
+            methods = entry.methods
+            unsafe = methods is None or bool(methods - SAFE)
+            before = found.get(entry.name, Takes())
+            found[entry.name] = Takes(before.get or methods is None or "GET" in methods, before.unsafe or unsafe)
+            if unsafe or entry.rule not in first:
+                first[entry.rule] = entry
+        judged = {entry.name for entry in first.values()}
+        return {name: takes._replace(submission=takes.unsafe or name in judged) for name, takes in found.items()}
 
 
 def _name(options: Mapping[str, Any]) -> str:

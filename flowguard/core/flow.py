@@ -59,7 +59,8 @@ class State:
     """One step of a flow. The fields are those of CONTRACT 2, times in milliseconds.
 
     `requires` is in conjunctive form: of each group, one must be completed. `get` and `unsafe` say which methods the
-    state's paths take: a GET, and any that is not safe.
+    state's paths take: a GET, and any that is not safe; `submission`, whether any request is judged as a submission of
+    it (not where another key of its path takes all the unsafe methods).
     """
 
     name: str
@@ -78,6 +79,7 @@ class State:
     on_refusal: object = None
     get: bool = True
     unsafe: bool = True
+    submission: bool = True
 
     @property
     def end(self) -> bool:

@@ -11,7 +11,7 @@ from typing import Callable, NamedTuple, Optional
 
 from flowguard.core.flow import Answers, Definition, State
 from flowguard.core.passage import Kind, Passage
-from flowguard.core.run import NOTHING, Run, Values, exhausted, finished
+from flowguard.core.run import NOTHING, Run, Values, exhausted
 
 
 class Outcome(Enum):
@@ -214,7 +214,7 @@ def settle(flow: Definition, run: Run, passage: Passage, answer: Answer, now: in
     else:
         outcome = read(flow, run, passage, answer)
         after = _apply(flow, run, passage, outcome, answer, now)
-    return Settled(run if after is run else _counted(flow, after, passage, now), outcome)
+    return Settled(run if after is run else _counted(flow, run, after, passage, now), outcome)
 
 
 def _apply(flow: Definition, run: Run, passage: Passage, outcome: Outcome, answer: Answer, now: int) -> Run:
@@ -284,13 +284,12 @@ def _succeeded(flow: Definition, run: Run, passage: Passage, now: int) -> Run:
     return run.spending(name) if flow.states[name].once else run
 
 
-def _counted(flow: Definition, run: Run, passage: Passage, now: int) -> Run:
+def _counted(flow: Definition, before: Run, after: Run, passage: Passage, now: int) -> Run:
     """Where the exhausted state is a start, a new run begins in it at once: done and spent only as far as this
     request made it so. And every change counts."""
-    if run.trail and not run.closed and exhausted(flow, run) and finished(flow, run):
-        state = flow.states[run.trail[-1]]
-        if state.start:
-            mine: frozenset[str] = frozenset({state.name}) if state.name == passage.state else NOTHING
-            again = run.begun(state.name, passage.values, now)
-            run = again._replace(done=run.done & mine, spent=run.spent & mine)
-    return run.counted(now)
+    if after.trail and not after.closed and exhausted(flow, after) and flow.states[after.trail[-1]].start:
+        name = after.trail[-1]
+        mine = frozenset({name}) if name == passage.state else NOTHING
+        again = after.begun(name, passage.values, now)
+        after = again._replace(done=after.done & mine, spent=(after.spent - before.spent) & mine)
+    return after.counted(now)

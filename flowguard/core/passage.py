@@ -302,14 +302,14 @@ def completed(flow: Definition, run: Run, name: str) -> bool:
     return name in run.trail and (not flow.states[name].submit or name in run.done)
 
 
-def missing(flow: Definition, run: Run, state: State) -> tuple[Union[str, tuple[str, ...]], ...]:
-    """What *state* still waits for: the current state first if it must be submitted, then every unmet requirement;
-    of a group of which ANY would do, the whole group."""
-    current = flow.states[run.trail[-1]]
-    first = (current.name,) if current.submit and current.name not in run.done else ()
+def missing(flow: Definition, run: Run, state: Optional[State]) -> tuple[Union[str, tuple[str, ...]], ...]:
+    """What *state* (None: a companion) still waits for: the current state first if it must be submitted, then every
+    unmet requirement; of a group of which ANY would do, the whole group."""
+    current = flow.states[run.trail[-1]] if run.trail else None
+    first = (current.name,) if current is not None and current.submit and current.name not in run.done else ()
     unmet = tuple(
         group[0] if len(group) == 1 else group
-        for group in state.requires
+        for group in (state.requires if state is not None else ())
         if not any(completed(flow, run, name) for name in group)
     )
     return first + tuple(group for group in unmet if group not in first)
@@ -319,7 +319,7 @@ def stuck(flow: Definition, run: Run, agrees: Agrees = everything_agrees) -> boo
     """Times aside: no submission of C would pass, and no transition from C can be entered by any method that its path
     takes. A condition that raises counts as no."""
     current = flow.states[run.trail[-1]]
-    if current.repeat or not _submitted(flow, run, current):
+    if current.submission and (current.repeat or not _submitted(flow, run, current)):
         return False
     return not any(
         _enterable(flow, run, flow.states[name], submission, None, agrees)
@@ -428,5 +428,5 @@ def guidance(flow: Definition, run: Optional[Run], attempt: Attempt) -> Guidance
     now, agrees = attempt.now, attempt.agrees
     goal = target(flow, run, now, agrees)
     state = flow.states.get(attempt.state)
-    waits = missing(flow, run, state) if run is not None and run.trail and state is not None else ()
+    waits = missing(flow, run or NO_RUN, state)
     return Guidance(goal, passes(flow, run, goal, now, agrees), allowed(flow, run, now, agrees), waits)
