@@ -31,9 +31,14 @@ class Record(NamedTuple):
 
 
 class Ledger(Protocol):
-    """Any object with these verbs is a ledger. `expires` is when the record may be forgotten.
+    """Any object with these verbs is a ledger. `expires` is when the record may be forgotten: from then on it is not
+    there. A `write` sets it; a `claim` can lengthen a record's life, and never shortens it.
 
     `keep` says that something in the record is spent: a ledger that must make room lets the others go first.
+
+    For operators a ledger may have three more: ``scan(now) -> Iterator[(key, Record, expires)]``, of what has not
+    expired; ``purge(now) -> int``, which forgets what has, and counts it; and ``forget(key) -> None``. They may take
+    long, and no request uses them.
     """
 
     def read(self, key: str, *, now: float) -> Optional[Record]:
@@ -53,7 +58,7 @@ class Ledger(Protocol):
 
         In the same step the claim ends if its token is *release*; another's claim stays. False, and nothing changed,
         if the version is another. Asked again after a lost reply, a write that was done says True: the text is ours
-        and the version is one more.
+        and the version is one more (and the claim ends all the same).
         """
 
     def release(self, key: str, token: str, *, now: float) -> None:

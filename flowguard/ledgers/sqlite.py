@@ -27,7 +27,7 @@ if sys.platform != "win32":
     import fcntl
 
 TIMEOUT = 0.25  # seconds to wait for another's write: an outage must be answered within half a second
-LOCK_TRIES = 25  # within TIMEOUT, for a lock that is held for milliseconds
+LOOK_AGAIN = 0.002  # seconds between looks: SQLite's own pauses grow to 0.1, and who waited longest comes last
 MAX_IDLE = 16  # connections kept for later; each has three open files
 PURGE_EVERY = 64  # writes of this process
 PURGE_AT_MOST = 256  # rows at a time: about two milliseconds; a run writes twice at least, so this keeps up
@@ -76,6 +76,17 @@ File = tuple[int, int]  # device and inode: which file it is, whatever its name
 class _Connection(sqlite3.Connection):
     file: File
 
+    def ask(self, statement: str, values: Any = ()) -> sqlite3.Cursor:
+        """Execute *statement*, waiting up to TIMEOUT for another's write to end."""
+        begun = time.monotonic()
+        while True:
+            try:
+                return self.execute(statement, values)
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() - begun > TIMEOUT:
+                    raise
+            time.sleep(LOOK_AGAIN)
+
 
 class SqliteLedger:
     """A `flowguard.ledgers.base.Ledger` in the file *path*, which is made where it is missing (mode 0600).
@@ -102,14 +113,14 @@ class SqliteLedger:
     def read(self, key: str, *, now: float) -> Optional[Record]:
         """The record of *key*. Raises `LedgerUnavailable`, as every verb does."""
         with self._connection() as db:
-            row = db.execute(READ, {"key": key, "now": now}).fetchone()
+            row = db.ask(READ, {"key": key, "now": now}).fetchone()
         return _record(row) if row else None
 
     def claim(self, key: str, claim: Claim, *, text: str, expires: float, now: float) -> Record:
         """Take *claim* if nobody holds one."""
         with self._connection() as db:
-            db.execute(CLAIM, {"key": key, "text": text, "expires": expires, "now": now, **claim._asdict()})
-            row = db.execute(READ_BACK, {"key": key}).fetchone()
+            db.ask(CLAIM, {"key": key, "text": text, "expires": expires, "now": now, **claim._asdict()})
+            row = db.ask(READ_BACK, {"key": key}).fetchone()
             self._purge_now_and_then(db, now)
         return _record(row or (text, 1, None, None, None))  # forgotten in between: nobody holds a claim
 
@@ -118,21 +129,21 @@ class SqliteLedger:
         """Replace the text of *version*. `keep` is of no use here: nothing goes before it has expired."""
         values = {"key": key, "text": text, "version": version, "expires": expires, "now": now, "release": release}
         with self._connection() as db:
-            done = db.execute(REPLACE if version else CREATE, values).rowcount == 1
+            done = db.ask(REPLACE if version else CREATE, values).rowcount == 1
             self._purge_now_and_then(db, now)
         return done
 
     def release(self, key: str, token: str, *, now: float) -> None:
         """End the claim of *token*."""
         with self._connection() as db:
-            db.execute(RELEASE, {"key": key, "token": token})
+            db.ask(RELEASE, {"key": key, "token": token})
 
     def scan(self, now: float) -> Iterator[tuple[str, Record, float]]:
         """Every record, with its key and its expiry, in the order of the keys, read in pages. For operators."""
         after = ""
         while True:
             with self._connection() as db:
-                rows = db.execute(SCAN, {"after": after, "now": now, "most": SCAN_PAGE}).fetchall()
+                rows = db.ask(SCAN, {"after": after, "now": now, "most": SCAN_PAGE}).fetchall()
             if not rows:
                 return
             for row in rows:
@@ -143,14 +154,14 @@ class SqliteLedger:
         """Forget what has expired; how many that was. For operators: ordinary writes do it by themselves."""
         gone = 0
         with self._connection() as db:
-            while found := db.execute(PURGE, {"now": now, "most": PURGE_AT_MOST}).rowcount:
+            while found := db.ask(PURGE, {"now": now, "most": PURGE_AT_MOST}).rowcount:
                 gone += found
         return gone
 
     def forget(self, key: str) -> None:
         """Forget *key*, whatever it holds."""
         with self._connection() as db:
-            db.execute(FORGET, {"key": key})
+            db.ask(FORGET, {"key": key})
 
     def close(self) -> None:
         """Close the connections that are not in use. The next verb opens another."""
@@ -198,12 +209,12 @@ class SqliteLedger:
         with _one_thread(), _one_process(os.path.dirname(self._path)):
             file = _file(self._path) or _new_file(self._path)
             db = sqlite3.connect(
-                self._path, timeout=TIMEOUT, isolation_level=None, check_same_thread=False, factory=_Connection)
+                self._path, timeout=0, isolation_level=None, check_same_thread=False, factory=_Connection)
             try:
                 db.file = file
-                db.execute(f"PRAGMA synchronous = {'FULL' if self.durable else 'NORMAL'}")
+                db.ask(f"PRAGMA synchronous = {'FULL' if self.durable else 'NORMAL'}")
                 for statement in ("PRAGMA journal_mode = WAL", *LAYOUT):
-                    db.execute(statement).fetchone()
+                    db.ask(statement).fetchone()
             except BaseException:
                 db.close()
                 raise
@@ -212,10 +223,8 @@ class SqliteLedger:
     def _purge_now_and_then(self, db: _Connection, now: float) -> None:
         if next(self._writes) % PURGE_EVERY:
             return
-        db.execute("PRAGMA busy_timeout = 0")  # never worth a wait
-        with suppress(sqlite3.Error):  # the verb is done; the next one tells
+        with suppress(sqlite3.Error):  # never worth a wait; and the verb is done: if something is wrong, the next tells
             db.execute(PURGE, {"now": now, "most": PURGE_AT_MOST})
-        db.execute(f"PRAGMA busy_timeout = {TIMEOUT * 1000:.0f}")
 
 
 def _record(row: tuple[Any, ...]) -> Record:
@@ -272,10 +281,11 @@ def _one_process(directory: str) -> Iterator[None]:
 
 
 def _lock(handle: int) -> None:
-    for _ in range(LOCK_TRIES):
+    begun = time.monotonic()
+    while time.monotonic() - begun < TIMEOUT:
         with suppress(BlockingIOError):
             return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        time.sleep(TIMEOUT / LOCK_TRIES)
+        time.sleep(LOOK_AGAIN)
     raise TimeoutError("another process holds a lock on its directory")
 
 
