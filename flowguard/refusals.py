@@ -260,8 +260,7 @@ def _note(refused: Refused, said: Words) -> tuple[Phrase, ...]:
 def _advice(refused: Refused, said: Words, onward: Optional[str]) -> tuple[Phrase, ...]:
     """What comes next, where a link alone does not say it."""
     if onward is None:
-        post = refused.target is not None and refused.target_method not in (None, "GET")
-        return (said.phrase("by_form" if post else "no_way"),)
+        return (said.phrase("no_way" if refused.target_method in (None, "GET") else "by_form"),)
     if refused.reason == Reason.BUSY:
         return (said.phrase("refreshes"),)
     if refused.reason == Reason.TOO_FAST and refused.retry_after is not None:

@@ -436,6 +436,21 @@ def test_where_something_was_sent_before_only_what_was_typed_this_time_was_not_t
     assert "What you typed this time was not taken." in page(SENT._replace(reason=reason)).text
 
 
+def test_after_an_uncertain_submission_only_what_was_typed_this_time_was_not_taken():
+    assert "What you typed this time was not taken." in page(SENT._replace(uncertain=True)).text
+
+
+@pytest.mark.parametrize("reason", ["busy", "unavailable"])
+def test_a_page_of_what_passes_by_waiting_says_that_and_nothing_else(reason):
+    refused = SENT._replace(reason=reason, stuck=True, uncertain=True)
+    assert str(ENGLISH[reason]["text"]) in page(refused).text
+
+
+def test_a_link_leads_to_the_very_url():
+    assert page(SENT._replace(target="/a?b=1&copy=2&x='")).links == ["/a?b=1&copy=2&x='"]
+    assert b"&amp;copy=2" in answer(SENT._replace(target="/a?b=1&copy=2"), environ()).body
+
+
 def test_a_page_of_an_uncertain_submission_says_that_its_outcome_is_not_known():
     document = page(SENT._replace(reason="duplicate", uncertain=True))
     assert "outcome of your last submission is not known" in document.text
@@ -470,6 +485,11 @@ def test_a_busy_page_goes_on_by_itself_without_a_script():
     assert response.status == "409 Conflict"
     assert header(response, "Refresh") == f"5; url={TARGET}"
     assert "goes on by itself" in Document(response.body).text
+
+
+@pytest.mark.parametrize("reason", [reason.value for reason in Reason if reason is not Reason.BUSY])
+def test_no_other_page_goes_on_by_itself(reason):
+    assert header(answer(SENT._replace(reason=reason), environ(), "conflict"), "Refresh") is None
 
 
 def test_a_busy_page_stays_where_it_cannot_go_on():
