@@ -22,7 +22,9 @@ logger = logging.getLogger("flowguard.ledger")
 Answered = TypeVar("Answered")
 
 MAX_LED = 2_000  # characters of a Location that are kept (CONTRACT 5)
-MAX_WAITING = 4  # submissions of one process that wait for another at the same time; further ones are busy at once
+# Submissions of one process that wait for another at the same time; further ones are busy at once. Each holds a thread
+# of the server's for up to `ledger_wait`, so this bounds what they can hold together.
+MAX_WAITING = 16
 FIRST_PAUSE, LAST_PAUSE = 0.005, 0.05  # seconds between two looks at a claim, growing
 MAX_WRITES = 8  # tries to write a change that others overtake; each means that somebody else's was written
 

@@ -1,0 +1,101 @@
+"""Real WSGI servers as processes, on ports that the system chose, and browsers made of sockets for them."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Optional, Union
+
+HERE = Path(__file__).parent
+NAVIGATION = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Site": "same-origin", "Accept": "text/html"}
+
+
+class Gunicorn:
+    """A gunicorn that serves a module of tests/; use it as a context manager. `workers`, `threads`: how many."""
+
+    def __init__(self, module: str, workers: int = 1, threads: int = 1, **environment: Union[str, Path]) -> None:
+        kind = "gthread" if threads > 1 else "sync"
+        self._command = [
+            sys.executable, "-m", "gunicorn", "--bind", "127.0.0.1:0", "--workers", str(workers), "--threads",
+            str(threads), "--worker-class", kind, "--graceful-timeout", "5", module,
+        ]
+        path = os.pathsep.join([str(HERE), str(HERE.parent), os.environ.get("PYTHONPATH", "")])
+        own = {key: str(value) for key, value in environment.items()}
+        self._environment = {**os.environ, **own, "PYTHONPATH": path}
+        self._process: Optional[subprocess.Popen[str]] = None
+        self.port = 0
+
+    def __enter__(self) -> Gunicorn:
+        with tempfile.NamedTemporaryFile("r", suffix=".log") as log:
+            self._process = subprocess.Popen([*self._command, "--log-file", log.name], env=self._environment)
+            told = ""
+            while self._process.poll() is None:
+                told += log.read()
+                match = re.search(r"Listening at: http://127\.0\.0\.1:(\d+)", told)
+                if match:
+                    self.port = int(match[1])
+                    return self
+        raise RuntimeError(f"gunicorn did not start:\n{told}")
+
+    def __exit__(self, *_exc: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End it as a deployment does: what is under way is answered."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGTERM)
+            self._process.wait(timeout=30)
+            self._process = None
+
+
+class Browser:
+    """A visitor: a cookie jar and page visits. `refused` holds the reasons of all refusals that it met."""
+
+    def __init__(self, port: int, cookies: Optional[dict[str, str]] = None) -> None:
+        self.port = port
+        self.cookies = dict(cookies or {})
+        self.refused: list[str] = []
+        self.page: Optional[str] = None  # the page that the shop showed last
+
+    def request(self, method: str, path: str, timeout: float = 30) -> tuple[int, dict[str, str]]:
+        """One request; raises OSError or HTTPException where the server breaks off."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        try:
+            cookie = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+            body = b"go=1" if method == "POST" else None
+            connection.request(method, path, body, {**NAVIGATION, "Cookie": cookie})
+            response = connection.getresponse()
+            response.read()
+        finally:
+            connection.close()
+        for header in response.headers.get_all("Set-Cookie", []):
+            name, _, value = header.partition(";")[0].partition("=")
+            self.cookies[name] = value
+        return response.status, {key.lower(): value for key, value in response.getheaders()}
+
+    def go(self, method: str, path: str) -> Optional[str]:
+        """A page visit or a form, and what a browser does next: it follows redirects and refreshes. Returns the page
+        of the shop's that it ends on; None where it ends on one of the guard's."""
+        for _ in range(12):
+            status, headers = self.request(method, path)
+            if "flowguard-reason" in headers:
+                self.refused.append(headers["flowguard-reason"])
+            refresh = headers.get("refresh", "").partition("url=")[2]
+            onward = headers["location"] if status in (302, 303) else refresh
+            if not onward:
+                self.page = headers.get("x-page")
+                return self.page
+            method, path = "GET", onward
+        raise AssertionError(f"redirected without end, last to {path}")
+
+    def walk(self, *steps: str) -> Optional[str]:
+        """Steps such as ``GET /cart`` or ``POST /payment``, in order."""
+        for step in steps:
+            self.go(*step.split())
+        return self.page
