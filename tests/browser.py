@@ -128,7 +128,7 @@ def axe() -> str:
     if not kept.exists():
         npm = shutil.which("npm")
         hint = "install Node.js with npm, which fetches it, or put axe.min.js to " + str(kept.relative_to(CACHE.parent))
-        _keep(kept, _fetch_axe(npm) if npm else None or missing("axe-core", hint))
+        _keep(kept, _fetch_axe(npm) if npm else str(missing("axe-core", hint)))
     return kept.read_text("utf-8")
 
 
