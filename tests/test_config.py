@@ -226,6 +226,16 @@ def test_a_state_takes(declared, get, unsafe):
     assert (state.get, state.unsafe) == (get, unsafe)
 
 
+@pytest.mark.parametrize(("declared", "submission"), [
+    pytest.param({"GET /a": {"state": "s"}}, True, id="its path names no unsafe method, and it is the first key"),
+    pytest.param({"GET /a": {"state": "s"}, "POST /a": {}}, False, id="not if another key of its path takes one"),
+    pytest.param({"POST /a": {}, "GET /a": {"state": "s"}}, False, id="not if that key stands before it"),
+    pytest.param({"PUT /a": {}, "POST /a": {"state": "s"}}, True, id="it names one, though another key does too"),
+])  # fmt: skip
+def test_a_submission_is_judged_as_a_state_where(declared, submission):
+    assert plan(declared).definition.states["s"].submission is submission
+
+
 def test_two_keys_may_share_a_path_if_their_methods_differ():
     read = plan({"GET /a": {"to": ["POST /a"]}, "POST /a": {}})
     assert read.paths == {"GET /a": (0,), "POST /a": (1,)}
