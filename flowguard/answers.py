@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Any, Callable, Mapping, NamedTuple, Optional
-from urllib.parse import unquote_to_bytes, urljoin, urlsplit
+from urllib.parse import quote, unquote_to_bytes, urljoin, urlsplit
 
 from flowguard.core.outcome import Answer, Destination, Overrule
 from flowguard.core.run import Values
@@ -66,7 +66,7 @@ def destination(location: str, base: Mapping[str, Any], lookup: Lookup) -> Desti
     parts = _split(url)
     if parts is None or (parts.netloc and not _same_host(parts.netloc, base)):
         return Destination(None, url)
-    path = unquote_to_bytes(parts.path or "/").decode("latin-1")
+    path = unquote_to_bytes(_wire(parts.path) or b"/").decode("latin-1")
     mount = (base.get("SCRIPT_NAME") or "").rstrip("/")
     if mount and path != mount and not path.startswith(f"{mount}/"):
         return Destination(None, url if parts.netloc else _absolute(location, base))
@@ -85,11 +85,19 @@ def _split(url: str) -> Any:
 
 def _absolute(location: str, base: Mapping[str, Any]) -> str:
     path = (base.get("SCRIPT_NAME") or "") + (base.get("PATH_INFO") or "")
-    here = f"{base.get('wsgi.url_scheme', 'http')}://{_host(base)}{path.split('?')[0].split('#')[0]}"
+    here = f"{base.get('wsgi.url_scheme', 'http')}://{_host(base)}{quote(_wire(path))}"
     try:
         return urljoin(here, location)
     except ValueError:
         return location
+
+
+def _wire(text: str) -> bytes:
+    """The bytes behind a native string of WSGI; an application may hand over what is none."""
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace")
 
 
 def _host(base: Mapping[str, Any]) -> str:

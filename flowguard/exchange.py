@@ -50,9 +50,9 @@ class Exchange:
         except BaseException:
             self._fail()
             raise
-        if self._started and self._open and (self._visit.settled_already or type(result) in (list, tuple)):
+        if self._started and self._open and type(result) in (list, tuple):
             self._settle()
-        if not self._open:
+        if not self._open or (self._started and self._visit.settled_already):
             return result
         self._result = result
         return self

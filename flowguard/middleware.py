@@ -75,14 +75,15 @@ class FlowGuard:
         if found is None:
             replies.drain(environ)
             return replies.send(replies.too_long(), environ, start_response)
-        if "flowguard.judged" in environ:  # the application called us again for the same request: it was judged
+        judged = environ.get("flowguard.judged", ())
+        if self in judged:  # the application called us again for the same request: it was judged
             return self.app(environ, start_response)
         if is_speculation(environ):
             replies.drain(environ)
             return replies.send(replies.speculation(), environ, start_response)
         if self._lonely and environ.get("wsgi.multiprocess"):
             self._warn()
-        environ["flowguard.judged"] = True
+        environ["flowguard.judged"] = (*judged, self)
         route = self._routes[found.index]
         if not isinstance(found, Found):
             spelling = found.path if isinstance(found, Misspelt) else None
