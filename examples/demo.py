@@ -230,8 +230,8 @@ def opened(guard: Callable[[Any], Any], port: int) -> Iterator[tuple[Stand, Stan
 
 
 def serve(bare: Stand, guard: Stand) -> None:
-    print(f"\nThe guarded shop is open at {guard.url}, the bare one at {bare.url}; Ctrl-C closes them.", flush=True)
     with contextlib.suppress(KeyboardInterrupt):
+        print(f"\nThe guarded shop is open at {guard.url}, the bare one at {bare.url}; Ctrl-C closes them.", flush=True)
         threading.Event().wait()
 
 
