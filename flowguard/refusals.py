@@ -135,8 +135,7 @@ def _redirects(refused: Refused, how: str) -> bool:
         return False
     if refused.form is Form.PAGE:
         return not refused.stuck
-    doubt = refused.uncertain and _led(refused) is None  # said by a page: nothing on the target would
-    return how == REDIRECT or (refused.reason in AGAIN and not doubt)
+    return how == REDIRECT or refused.reason in AGAIN
 
 
 def _onward(refused: Refused) -> Optional[str]:
