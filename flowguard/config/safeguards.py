@@ -34,7 +34,7 @@ def cookie_secure(value: object, place: Place) -> Any:
 
 
 def cookie_domain(value: object, place: Place) -> Any:
-    if isinstance(value, str) and re.fullmatch(r"\.?[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*", value):
+    if isinstance(value, str) and re.fullmatch(r"\.?[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})*", value):
         return value
     return place.wrong(f"is {kind(value)}. Write a host name such as 'example.org'.")
 
