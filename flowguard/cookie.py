@@ -169,7 +169,7 @@ def _codes(names: Sequence[str]) -> tuple[int, dict[str, str]]:
 
 
 def _split(text: str, width: int) -> list[str]:
-    if len(text) % width:
+    if not width or len(text) % width:
         raise ValueError("cut in the middle of a code")
     return [text[i : i + width] for i in range(0, len(text), width)]
 
