@@ -18,7 +18,16 @@ from flowguard.errors import LedgerUnavailable
 from flowguard.exchange import Exchange
 from flowguard.handle import RunHandle
 from flowguard.judge import Asked, Judge, Judged
-from flowguard.reading import Application, Environ, StartResponse, ask_for_the_page, is_preflight, methods_of
+from flowguard.reading import (
+    Application,
+    Environ,
+    StartResponse,
+    ask_for_the_page,
+    hand_over_body,
+    is_preflight,
+    methods_of,
+    new_body,
+)  # fmt: skip
 from flowguard.refusing import Refuser, mount_of, set_cookies
 from flowguard.visit import Brought, Jar, Kit, Visit
 
@@ -42,6 +51,7 @@ class Gate:
         """Judge a request for one of the flow's paths; the application or a refusal answers it."""
         if self._options.preflight and is_preflight(environ):
             return self._app(environ, start_response)
+        new_body(environ)
         asked = self._asked(environ, select, args, values)
         brought = self._brought(asked)
         try:
@@ -50,7 +60,7 @@ class Gate:
             judged = self._judge.standing(asked, brought.found, Reason.UNAVAILABLE)
         except RequestEntityTooLarge:
             replies.drain(environ)
-            return replies.send(refusals.too_large(environ), environ, start_response)
+            return replies.send(refusals.too_large(environ, self._options.texts or {}), environ, start_response)
         if isinstance(judged.verdict, Refusal):
             return self._refuse(asked, judged, brought, start_response)
         return self._let_through(asked, judged, judged.verdict, brought, start_response)
@@ -111,6 +121,7 @@ class Gate:
         handle = RunHandle(self.flow, judged.run, passage.state, asked.now, agrees, brought.note.notice)
         visit = Visit(self._kit, environ, judged, passage, brought, handle)
         environ["flowguard.run"] = handle
+        hand_over_body(environ)
         if passage.kind in (Kind.ENTER, Kind.BEGIN):
             ask_for_the_page(environ)
         return Exchange(visit, start_response).call(self._app, environ)

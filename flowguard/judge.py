@@ -9,6 +9,8 @@ from __future__ import annotations
 import secrets
 from typing import Any, Mapping, NamedTuple, Optional
 
+from werkzeug.exceptions import RequestEntityTooLarge
+
 from flowguard.cookie import Found
 from flowguard.core.flow import Condition, Definition
 from flowguard.core.passage import (
@@ -25,7 +27,7 @@ from flowguard.core.passage import (
 from flowguard.core.run import Run, Values
 from flowguard.handle import RunHandle
 from flowguard.keeping import Held, Keeper
-from flowguard.reading import Context, Environ, Methods
+from flowguard.reading import Context, Environ, Methods, lost_body
 
 
 class Asked(NamedTuple):
@@ -58,6 +60,14 @@ class Judged(NamedTuple):
     def run(self) -> Optional[Run]:
         return None if self.invented else self.held.run
 
+    def is_newer_than(self, found: Found) -> bool:
+        """Is the browser's copy older than the run that was judged? (It may have been emptied meanwhile.)"""
+        run, brought = self.held.run, found.run
+        if not self.invented:
+            return run != brought
+        lost = self.attempt.lost is not None  # by its times: then nobody has emptied it yet
+        return not lost and brought is not None and run.id == brought.id and run.seq > brought.seq
+
 
 class Judge:
     """Judges the requests of one flow. max_body: bytes that a condition may read."""
@@ -66,7 +76,8 @@ class Judge:
         self._flow, self._keeper, self._max_body = flow, keeper, max_body
 
     def judge(self, asked: Asked, brought: Found) -> Judged:
-        """Raises LedgerUnavailable where a ledger that must be asked does not answer, and what a condition raises."""
+        """Raises LedgerUnavailable where a ledger that must be asked does not answer, what a condition raises, and
+        RequestEntityTooLarge where one asked for more than `max_body`."""
         run = brought.run
         if run is None:
             return self._on_nothing(asked, Reason.BAD_COOKIE if brought.present else None)
@@ -128,6 +139,8 @@ class Judge:
                 verdict = decide(self._flow, run, attempt)
                 if isinstance(verdict, Refusal):
                     break
+            if lost_body(asked.environ):
+                raise RequestEntityTooLarge
         except BaseException:  # of a condition: the run stays as it was
             self._keeper.give_up(held, asked.now)
             raise

@@ -46,20 +46,20 @@ class FlowGuard:
 
     def __init__(
         self, app: Application, flow: Any, *, secret_key: Any = None, ledger: Any = "memory://", ledger_wait: float = 2,
-        ledger_lease: float = 300, clock: Callable[[], float] = time.time, **options: Any,
+        ledger_lease: float = 300, clock: Optional[Callable[[], float]] = time.time, **options: Any,
     ) -> None:  # fmt: skip
+        opened, wrong = _opened(ledger)
         plans = configure(
             flow, options, secret_key=secret_key, ledger=ledger, ledger_wait=ledger_wait, ledger_lease=ledger_lease,
-            check_rules=paths.problems,
+            clock=clock, check_rules=paths.problems, known=wrong,
         )  # fmt: skip
         keys = [secret_key] if isinstance(secret_key, (str, bytes)) else list(secret_key)
         self.app: Application = app
         self._routes: list[Route] = []
         rules, numbers = _number(plans)
         self._table = PathTable(rules)
-        opened = open_ledger(ledger)
         self._lonely = isinstance(opened, MemoryLedger)
-        builder = _Builder(app, self._table, self._routes, keys, opened, ledger_wait, ledger_lease, clock)
+        builder = _Builder(app, self._table, self._routes, keys, opened, ledger_wait, ledger_lease, clock or time.time)
         self._routes.extend(builder.routes(plans, rules, numbers))
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -116,6 +116,14 @@ class Route:
         """A method that no key of the path names is judged by its first key that takes an unsafe one or, if none
         does, by its first key."""
         return self._by_method.get(method, self._otherwise)
+
+
+def _opened(ledger: Any) -> tuple[Optional[Ledger], tuple[Problem, ...]]:
+    """The ledger, or what is wrong with it: to be said with all the rest."""
+    try:
+        return open_ledger(ledger), ()
+    except ConfigError as error:
+        return None, error.problems
 
 
 def _number(plans: Sequence[Plan]) -> tuple[list[str], list[tuple[int, ...]]]:

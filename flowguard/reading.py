@@ -86,31 +86,43 @@ def ask_for_the_page(environ: Environ) -> None:
         environ.pop(key, None)
 
 
-def has_body(environ: Mapping[str, Any]) -> bool:
-    length = environ.get("CONTENT_LENGTH")
-    return (bool(length) and length != "0") or bool(environ.get("wsgi.input_terminated"))
+_BODY = "flowguard.body"  # what was read of the body; None: it can't be had any more
 
 
 def buffer_body(environ: Environ, limit: int) -> bytes:
     """Read the body and put it back, byte for byte, for the application.
 
-    limit: bytes. Raises RequestEntityTooLarge (413) above it; what was read is put back then, too.
+    limit: bytes. Raises RequestEntityTooLarge (413) above it, and for a body that is the application's by now.
     """
-    kept = environ.get("flowguard.body")
-    if isinstance(kept, bytes):
-        return kept
-    body = _read_body(environ, limit)
-    environ["wsgi.input"] = BytesIO(body)
-    environ["flowguard.body"] = body
-    return body
-
-
-def _read_body(environ: Environ, limit: int) -> bytes:
-    if not has_body(environ):
-        return b""
     length = _declared(environ)
-    if length is None and not environ.get("wsgi.input_terminated"):
-        return b""
+    if not length and not (length is None and environ.get("wsgi.input_terminated")):
+        return b""  # there is none, or nobody can tell where it ends
+    if _BODY not in environ:
+        environ[_BODY] = None
+        environ[_BODY] = _read_body(environ, length, limit)
+        environ["wsgi.input"] = BytesIO(environ[_BODY])
+    kept: Optional[bytes] = environ[_BODY]
+    if kept is None:
+        raise RequestEntityTooLarge
+    return kept
+
+
+def new_body(environ: Environ) -> None:
+    """The request is here to be judged: what another guard before this one read is in its stream."""
+    environ.pop(_BODY, None)
+
+
+def hand_over_body(environ: Environ) -> None:
+    """From now on the application reads the body; a condition that is asked later can't, unless one was before."""
+    environ.setdefault(_BODY, None)
+
+
+def lost_body(environ: Environ) -> bool:
+    """Was a condition told that the body is too large? Then the application can not have it whole either."""
+    return environ.get(_BODY, b"") is None
+
+
+def _read_body(environ: Environ, length: Optional[int], limit: int) -> bytes:
     if length is not None and length > limit:
         raise RequestEntityTooLarge
     stream, chunks, left = environ["wsgi.input"], [], limit + 1 if length is None else length

@@ -34,9 +34,7 @@ class Refuser:
         self, asked: Asked, judged: Judged, brought: Brought, start_response: StartResponse
     ) -> Iterable[bytes]:
         """The answer, as the state or the flow wants it said, with our cookies. The request's body is read first."""
-        run = judged.run
-        stale = run is not None and run != brought.found.run
-        cookies = [brought.jar.cookie.write(run)] if run is not None and stale else []
+        cookies = [brought.jar.cookie.write(judged.held.run)] if judged.is_newer_than(brought.found) else []
         refused = self._refused(asked, judged, brought)
         self._report(asked, refused)
         replies.drain(asked.environ)

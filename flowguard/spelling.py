@@ -57,6 +57,7 @@ _INVISIBLE = re.compile(
     "\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]+"
 )
 _PLAIN = re.compile(r"[A-Za-z0-9_.~!$&'()*+,:=@-]*")
+_SPELLED = re.compile(r"/|(?:/[A-Za-z0-9_~!$&'()*+,:=@-][A-Za-z0-9_.~!$&'()*+,:=@-]*)+/?")
 _CHAIN = re.compile(rb"%(?:25)+(?=[0-9A-Fa-f]{2})")
 _ESCAPE = re.compile(rb"%[0-9A-Fa-f]{2}")
 _SLASHES = re.compile("/{2,}")
@@ -90,6 +91,8 @@ def literal(segment: str) -> bytes:
 
 def spell(path: str) -> str:
     """The one spelling of *path* that matching tells from every other, but for case and marks."""
+    if _SPELLED.fullmatch(path):
+        return path
     text = thorough(path)
     return "/" + "/".join(_trimmed_view(text)) + "/" * (text.endswith("/") and text.strip("/") != "")
 

@@ -117,8 +117,8 @@ class Visit:
     def _cookies(self) -> list[str]:
         """Written only when the run changed or the browser's copy is older."""
         run, jar = self._settled.run, self._brought.jar
-        nothing_new = (run is self._held.run and self._judged.invented) or run == self._brought.found.run
-        cookies = [] if nothing_new else [jar.cookie.write(run)]
+        news = run is not self._held.run or self._judged.is_newer_than(self._brought.found)
+        cookies = [jar.cookie.write(run)] if news else []
         return [*cookies, jar.notes.clear()] if self._brought.note.present else cookies
 
     def _tell(self, before: Run, after: Run) -> None:

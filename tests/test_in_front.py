@@ -356,7 +356,9 @@ def test_hooks_are_told_and_one_that_raises_changes_nothing(caplog):
 def redeployed(visitor: Visitor, flow, **options) -> Visitor:
     """The same visitor before a new deployment, with an empty ledger."""
     options.setdefault("secret_key", SECRET)
-    guard = FlowGuard(Application(), flow, clock=Clock(), **options)
+    app = Application()
+    app.answers.update(LEADS)
+    guard = FlowGuard(app, flow, clock=Clock(), **options)
     return Visitor(guard, jar=visitor.jar, check=False)
 
 
