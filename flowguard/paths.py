@@ -14,7 +14,7 @@ from typing import Any, Mapping, NamedTuple, Optional, Sequence, Union
 from urllib.parse import quote
 
 from flowguard.patterns import MAX_PATH, MAX_VALUE, Hit, Node, Part, Pattern, TooLong
-from flowguard.spelling import FILTER, ODD, Reading, fold, literal, readings, spell
+from flowguard.spelling import FILTER, MANY, ODD, Reading, fold, literal, readings, spell
 
 __all__ = ["MAX_PATH", "MAX_VALUE", "Answer", "Found", "Misspelt", "PathTable", "TooLong", "problems"]
 
@@ -120,7 +120,7 @@ class PathTable:
     def _search(self, raw: bytes) -> Optional[Answer]:
         """`find` for an odd path: every reading of it counts, and one that is another rule's counts more."""
         hit = self._exact(raw)
-        for reading in readings(raw):
+        for reading in readings(raw, MANY if self._endless else self._depth):
             other = self._match(reading)
             if isinstance(other, TooLong):
                 return other

@@ -13,16 +13,19 @@ from __future__ import annotations
 import re
 import string
 import unicodedata
-from typing import Iterable, Iterator, NamedTuple, Optional
+from typing import Callable, Iterator, NamedTuple, Optional
 from urllib.parse import unquote_to_bytes
 
-# A path over this many characters gets fewer mixed readings (no *once* decoded one, one decoder for the fully decoded
-# one): longer ones are padding, and no request may cost more than about a millisecond.
+# A path over this many characters is mostly padding: it gets those readings only that are known from real servers,
+# routers and `normpath`, not every mixture of them, for no request may cost much more than a millisecond.
 LONG = 1024
 # NFKC sorts runs of combining marks by insertion, in quadratic time: longer segments are compared as they are.
 NFKC_MAX = 128  # characters of one segment
-# Rounds of percent-decoding, each of which undoes any depth of `%2525...` at once.
-ROUNDS = 4
+# How often what Unicode's normal form, or the loss of invisible characters, makes of a text is decoded again.
+ROUNDS = 3
+
+NOTHING = b"%"  # what no literal folds to
+MANY = 1 << 20  # segments: no limit
 
 _SPECIAL = "%;\\#?"  # what starts another reading of an ASCII path, besides dots and slashes
 # The marks that are not told from each other: CherryPy makes `_` of each, `/place.order` runs `place_order`.
@@ -58,27 +61,28 @@ _INVISIBLE = re.compile(
 )
 _PLAIN = re.compile(r"[A-Za-z0-9_.~!$&'()*+,:=@-]*")
 _SPELLED = re.compile(r"/|(?:/[A-Za-z0-9_~!$&'()*+,:=@-][A-Za-z0-9_.~!$&'()*+,:=@-]*)+/?")
+_HEX = {f"{byte:{form}}".encode(): bytes([byte]) for byte in range(256) for form in ("02x", "02X")}
+_HEX.update({f"{a}{b}".encode(): bytes([int(a + b, 16)]) for a in "abcdefABCDEF" for b in "abcdefABCDEF"})
 _CHAIN = re.compile(rb"%(?:25)+(?=[0-9A-Fa-f]{2})")
-_ESCAPE = re.compile(rb"%[0-9A-Fa-f]{2}")
-_SLASHES = re.compile("/{2,}")
+_ESCAPED = re.compile(rb"%[0-9A-Fa-f]{2}")
+_ESCAPE = re.compile("%[0-9A-Fa-f]{2}")
+# Short segments, a few at a time, or a long one.
+_RUNS = re.compile(f"(?:[^/]{{0,{NFKC_MAX}}}/){{1,16}}|[^/]+")
+_SPACE = re.compile(r"\s")
+_TAIL = re.compile("[#?].*", re.DOTALL)
+_PARAMETERS = re.compile(";[^/]*")
 _SCHEME = re.compile("[A-Za-z][A-Za-z0-9+.-]*:")
 # ASCII that is written in more bytes than it needs; strict decoders refuse it, lax ones don't.
 _OVERLONG = re.compile(rb"[\xc0\xc1][\x80-\xbf]|\xe0[\x80\x81][\x80-\xbf]|\xf0\x80[\x80\x81][\x80-\xbf]")
 # What NFKC turns into a slash or a backslash: they part segments, so they come before the segments are normalised.
 _SLASHLIKE = re.compile("[\u2100\u2101\u2105\u2106\uff0f\ufe68\uff3c]")
-
-
-class Reading(NamedTuple):
-    """A path as a list of segments; `slash` says whether it ends in a slash."""
-
-    segments: list[str]
-    slash: bool
+_SLASHES = {ord(char): unicodedata.normalize("NFKC", char) for char in "\u2100\u2101\u2105\u2106\uff0f\ufe68\uff3c"}
 
 
 def fold(text: str) -> bytes:
     """The form in which the literals of rules and paths are compared: no case, and one punctuation mark."""
     if not text.isascii():
-        text = unicodedata.normalize("NFKC", text.translate(_TURKIC).casefold())
+        text = _nfkc(text.translate(_TURKIC).casefold())
     return text.encode("utf-8", "surrogatepass").translate(_FOLD)
 
 
@@ -86,7 +90,9 @@ def literal(segment: str) -> bytes:
     """`fold` of a segment that may still be odd: compared with a rule's literal, it is cleaned on its own."""
     if _PLAIN.fullmatch(segment):
         return fold(segment)
-    return fold(_trimmed(thorough(segment)))
+    if len(segment) > LONG:  # padded: the thorough reading has it without
+        return NOTHING
+    return fold(_PARAMETERS.sub("", thorough(segment)).strip())
 
 
 def spell(path: str) -> str:
@@ -94,87 +100,84 @@ def spell(path: str) -> str:
     if _SPELLED.fullmatch(path):
         return path
     text = thorough(path)
-    return "/" + "/".join(_trimmed_view(text)) + "/" * (text.endswith("/") and text.strip("/") != "")
+    return "/" + "/".join(_trimmed(text) or ()) + "/" * (text.endswith("/") and text.strip("/") != "")
 
 
-def _trimmed(segment: str) -> str:
-    return segment.partition(";")[0].strip()
+# --- texts ----------------------------------------------------------------------------------------------------------
 
 
 def thorough(text: str) -> str:
     """*text* without anything that some application undoes or drops, but for dots, parameters and edge spaces."""
+    text = _visible(text)
     for _ in range(ROUNDS):
-        text = _INVISIBLE.sub("", _nfkc(text)).replace("\\", "/")
-        if "%" not in text:
+        if not _ESCAPE.search(text):
             break
-        decoded = decode(unquote(text.encode("utf-8", "surrogatepass")), "ignore")
-        if decoded == text:
-            break
-        text = decoded
-    return re.split("[#?]", text, maxsplit=1)[0]
+        text = _visible(unquote(text.encode("utf-8", "surrogatepass")).decode("utf-8", "ignore"))
+    return _TAIL.sub("", text)
+
+
+def _visible(text: str) -> str:
+    return _INVISIBLE.sub("", _nfkc(text)).replace("\\", "/")
 
 
 def _nfkc(text: str) -> str:
+    """NFKC, in linear time."""
     if text.isascii():
         return text
-    text = _SLASHLIKE.sub(lambda match: unicodedata.normalize("NFKC", match[0]), text)
-    parts = text.replace("\\", "/").split("/")
-    return "/".join(unicodedata.normalize("NFKC", part) if len(part) <= NFKC_MAX else part for part in parts)
+    if _SLASHLIKE.search(text):
+        text = text.translate(_SLASHES).replace("\\", "/")
+    return "".join(
+        run if len(run) > NFKC_MAX and "/" not in run else unicodedata.normalize("NFKC", run)
+        for run in _RUNS.findall(text)
+    )
 
 
 def unquote(data: bytes) -> bytes:
-    """Percent-decoded until nothing is left to decode (at most `ROUNDS` rounds)."""
-    for _ in range(ROUNDS):
-        if not _ESCAPE.search(data):
-            break
-        data = unquote_to_bytes(_CHAIN.sub(b"%", data))
-    return data
+    """Percent-decoded until nothing is left to decode, however deep, in one pass from the right."""
+    if not _ESCAPED.search(data):
+        return data
+    first, *pieces = _CHAIN.sub(b"%", data).split(b"%")
+    tail: list[bytes] = []  # what is decoded, the last piece first
+    for piece in reversed(pieces):
+        char = _HEX.get(piece[:2])
+        if char is None and (len(piece) > 1 or not tail or tail[-1][:1] == b"%"):
+            tail.append(b"%" + piece)
+        elif char is None or char == b"%":
+            tail += _reduced(piece, tail)
+        else:
+            tail += piece[2:], char
+    tail.append(first)
+    return b"".join(reversed(tail))
 
 
-def decode(data: bytes, errors: str = "strict") -> str:
-    """The text of *data*."""
-    return data.decode("utf-8", errors)
+def _reduced(piece: bytes, tail: list[bytes]) -> tuple[bytes, bytes]:
+    """What `%` and *piece* decode to, with what they take of the *tail*; the last comes first here too."""
+    while True:
+        while len(piece) < 2 and tail and tail[-1][:1] != b"%":
+            piece += tail.pop()
+        char = _HEX.get(piece[:2])
+        if char is None:
+            return b"", b"%" + piece
+        piece = piece[2:]
+        if char != b"%":
+            return piece, char
 
 
-def _decoded(data: bytes) -> Iterator[str]:
+def _texts(data: bytes) -> Iterator[str]:
     """Every text for which an application may take these bytes."""
     try:
-        yield decode(data)
+        yield data.decode()
     except UnicodeDecodeError:
-        yield decode(data, "ignore")  # Bottle
-        if _OVERLONG.search(data):
-            yield decode(_OVERLONG.sub(_short, data), "ignore")
-        yield decode(data, "replace")  # werkzeug
+        yield data.decode("utf-8", "ignore")  # Bottle
+        if len(data) <= LONG and _OVERLONG.search(data):
+            yield _OVERLONG.sub(_short, data).decode("utf-8", "ignore")
+        yield data.decode("utf-8", "replace")  # werkzeug
         yield data.decode("latin-1")  # CherryPy
 
 
 def _short(match: re.Match[bytes]) -> bytes:
     *_, before, last = match[0]
     return bytes([(before & 1) << 6 | last & 0x3F])
-
-
-def _stages(raw: bytes) -> Iterator[tuple[str, bool]]:
-    """The texts of a path, and whether each is fully decoded."""
-    if ODD in raw:
-        full = unquote(raw)
-        yield from ((text, True) for text in _decoded(full))
-        if len(raw) <= LONG:
-            yield from ((text, False) for text in _decoded(unquote_to_bytes(raw)))
-    yield from ((text, False) for text in _decoded(raw))
-
-
-def _texts(raw: bytes) -> Iterable[str]:
-    """The distinct texts of a path, the most thorough first."""
-    stages = list(_stages(raw))
-    texts: dict[str, None] = {}
-    for text, full in stages:
-        if full or ODD not in raw:
-            texts[thorough(text)] = None
-            if "\0" in text:  # where a C string ends
-                texts[thorough(text.partition("\0")[0])] = None
-    for text, _ in stages:
-        texts[text] = None
-    return texts
 
 
 def _origins(text: str) -> Iterator[str]:
@@ -186,34 +189,76 @@ def _origins(text: str) -> Iterator[str]:
     if scheme:
         text = text[scheme.end() :]
         yield text
-    _host, slash, path = text.lstrip("/").partition("/")
+    _, slash, path = text.lstrip("/").partition("/")
     if slash or (scheme and text[:2] == "//"):  # `*` and `//x` have no path
         yield path
 
 
-def readings(raw: bytes) -> Iterator[Reading]:
-    """Every distinct reading of a path's bytes, the most thorough first; a segment is never empty."""
-    seen: set[tuple[str, ...]] = set()
-    origins = list(dict.fromkeys(origin for text in _texts(raw) for origin in _origins(text)))
-    for view in (_trimmed_view, _dotted_view, _merged_view, _kept_view):
-        for text in origins:
-            segments = view(text)
-            if segments is not None and tuple(segments) not in seen:
-                seen.add(tuple(segments))
-                yield Reading(segments, text.endswith("/"))
+# --- readings -------------------------------------------------------------------------------------------------------
 
 
-def _trimmed_view(text: str) -> list[str]:
+class Reading(NamedTuple):
+    """A path as a list of segments, none of them empty; `slash` says whether it ends in a slash."""
+
+    segments: list[str]
+    slash: bool
+
+
+View = Callable[[str, int], Optional[list[str]]]
+
+
+def readings(raw: bytes, most: int) -> Iterator[Reading]:
+    """Every distinct reading of a path's bytes that has at most about *most* segments, the most thorough first."""
+    seen: set[str] = set()
+    for text, views in _sources(raw):
+        for origin in _origins(text):
+            for view in views:
+                segments = view(origin, most)
+                if segments is not None:
+                    joined = "/".join(segments)
+                    if joined not in seen:
+                        seen.add(joined)
+                        yield Reading(segments, origin.endswith("/"))
+
+
+def _sources(raw: bytes) -> Iterator[tuple[str, tuple[View, ...]]]:
+    """The distinct texts of a path, and how each is read."""
+    escaped = ODD in raw
+    full = unquote(raw) if escaped else raw
+    if len(raw) > LONG:
+        first, *others = _texts(raw)
+        yield thorough(next(_texts(full))), (_trimmed, _merged)
+        yield first, (_merged, _kept)
+        yield from ((other, (_kept,)) for other in others)
+        return
+    texts: dict[str, None] = {}
+    for text in _texts(full):
+        texts[thorough(text)] = None
+        if "\0" in text:  # where a C string ends
+            texts[thorough(text.partition("\0")[0])] = None
+    if escaped:
+        texts.update(dict.fromkeys([*_texts(full), *_texts(unquote_to_bytes(raw))]))
+    texts.update(dict.fromkeys(_texts(raw)))
+    yield from ((text, (_trimmed, _merged, _dotted, _kept)) for text in texts)
+
+
+def _trimmed(text: str, most: int = MANY) -> Optional[list[str]]:
     """Parameters cut, edges stripped, invisible and empty segments dropped, dots resolved."""
-    return _resolved([_trimmed(part) for part in _INVISIBLE.sub("", text).split("/")])
+    text = _PARAMETERS.sub("", _INVISIBLE.sub("", text))
+    if _SPACE.search(text):
+        return _resolved([segment.strip() for segment in text.split("/")])
+    return _merged(text, most)
 
 
-def _merged_view(text: str) -> Optional[list[str]]:
+def _merged(text: str, most: int) -> Optional[list[str]]:
     """Slashes merged, then dots resolved (`posixpath.normpath`)."""
-    return _resolved(text.split("/")) if "." in text else None
+    # As many segments are left at least: one for each slash, but for a double one, and two for each that a dot follows.
+    if text.count("/") - 2 * (text.count("//") + text.count("/.")) > most + 2:
+        return None
+    return _resolved(text.split("/"))
 
 
-def _dotted_view(text: str) -> Optional[list[str]]:
+def _dotted(text: str, most: int) -> Optional[list[str]]:
     """Dots resolved, where an empty segment is one to go back over (RFC 3986, 5.2.4)."""
     if "//" not in text or ".." not in text:
         return None
@@ -226,12 +271,16 @@ def _dotted_view(text: str) -> Optional[list[str]]:
     return [segment for segment in kept if segment]
 
 
-def _kept_view(text: str) -> list[str]:
+def _kept(text: str, most: int) -> Optional[list[str]]:
     """Slashes merged: what most routers do."""
+    if text.count("/") - 2 * text.count("//") > most + 1:
+        return None
     return [segment for segment in text.split("/") if segment]
 
 
 def _resolved(segments: list[str]) -> list[str]:
+    if "." not in segments and ".." not in segments:
+        return [segment for segment in segments if segment]
     kept: list[str] = []
     for segment in segments:
         if segment == "..":
