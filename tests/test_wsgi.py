@@ -380,6 +380,19 @@ def test_an_error_page_in_place_of_a_reload_has_our_headers_too():
     assert server.sent == ("500 Oops", [*HTML, ("Vary", "Cookie"), ("Cache-Control", "no-store")])
 
 
+def test_a_server_that_takes_a_late_answer_gets_it_as_the_application_gave_it():
+    """It is too late for our headers: they would speak of what was not sent."""
+    visitor = at_b(fails_over_after_the_first_byte, lint=lambda app: app)
+    started: list[Any] = []
+
+    def start_response(*args: Any) -> Any:
+        started.append(args[:2])
+        return lambda data: None
+
+    assert [*visitor.app(visitor.environ("GET", "/b"), start_response)] == [b"one", b"sorry"]
+    assert started[1:] == [("500 Oops", HTML)]
+
+
 def test_a_payment_whose_answer_is_replaced_by_an_error_is_spent():
     _, visitor = serve_b(fails_over_before_the_first_byte, "POST")
     assert visitor.post("/b", HTTP_X_PLAIN="1").reason == "duplicate"

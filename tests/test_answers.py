@@ -1,0 +1,131 @@
+"""The application's answer as the rules see it."""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+import pytest
+
+from flowguard.answers import NOWHERE, Place, destination, read_answer, status_of
+from flowguard.core.outcome import Answer, Destination, Overrule
+
+BASE = {"wsgi.url_scheme": "https", "HTTP_HOST": "Shop.example:8443", "SCRIPT_NAME": "/s", "PATH_INFO": "/a/b"}
+PLACES = {
+    "/": Place("root", True, ()),
+    "/a/b": Place("here", True, ()),
+    "/a/c": Place("there", True, (("id", "7"),)),
+    "/img": Place("img", False, ()),
+    "/caf\xc3\xa9": Place("caf\u00e9", True, ()),
+}
+
+
+def lookup(path: str) -> Place:
+    return PLACES.get(path, NOWHERE)
+
+
+@pytest.mark.parametrize(
+    ("status", "number"),
+    [
+        ("200 OK", 200), ("404", 404), ("", 0), ("20", 0), ("OK", 0), (" 200", 0), ("2\u00b20 OK", 0),
+        ("\u0662\u0660\u0660", 0),
+    ],
+)
+def test_a_status_line_that_no_server_takes_is_no_status(status: str, number: int):
+    assert status_of(status) == number
+
+
+@pytest.mark.parametrize(
+    ("location", "state", "path"),
+    [
+        ("/s/a/c", "there", "/a/c"),
+        ("/s", "root", "/"),
+        ("/s/", "root", "/"),
+        ("c", "there", "/a/c"),
+        ("./c", "there", "/a/c"),
+        ("../a/c", "there", "/a/c"),
+        ("?x=1", "here", "/a/b"),
+        ("#top", "here", "/a/b"),
+        ("", "here", "/a/b"),
+        ("/s/a/%63", "there", "/a/c"),
+        ("/s/caf%C3%A9", "caf\u00e9", "/caf\u00e9"),
+        ("/s/caf\xc3\xa9", "caf\u00e9", "/caf\u00e9"),
+        ("/s/caf%E9", None, "/caf\ufffd"),
+        ("/s/\u20ac", None, "/\u20ac"),
+        ("/s/img", None, "/img"),
+        ("/s/elsewhere", None, "/elsewhere"),
+        ("https://shop.example/s/a/c", "there", "/a/c"),
+        ("http://SHOP.EXAMPLE:80/s/a/c?x=1", "there", "/a/c"),
+        ("//shop.example/s/a/c", "there", "/a/c"),
+        ("https://user@shop.example/s/a/c", "there", "/a/c"),
+        ("/shop/a/c", None, None),
+        ("/a/c", None, None),
+        ("../../../a/c", None, None),
+        ("https://other.example/s/a/c", None, None),
+        ("//other.example/s/a/c", None, None),
+        ("https://shop.example.evil/s/a/c", None, None),
+        ("mailto:a@shop.example", None, None),
+        ("http://[", None, None),
+        ("http://[::1]/s/a/c", None, None),
+        ("/\\other.example", None, None),
+    ],
+)
+def test_a_location_is_read_below_the_mount_point_on_the_same_host(
+    location: str, state: Optional[str], path: Optional[str]
+):
+    found = destination(location, BASE, lookup)
+    assert (found.state, found.path) == (state, path)
+
+
+def test_a_destination_has_its_values_its_query_and_its_whole_address():
+    there = Destination("there", "/s/a/c?x=1&y", "/a/c", "x=1&y", (("id", "7"),))
+    assert destination("/s/a/c?x=1&y", BASE, lookup) == there
+    assert destination("/other?x", BASE, lookup) == Destination(None, "https://Shop.example:8443/other?x")
+    assert destination("https://pay.example/?x", BASE, lookup) == Destination(None, "https://pay.example/?x")
+
+
+@pytest.mark.parametrize(
+    ("host", "location"),
+    [
+        ("[::1]:8000", "http://[::1]/x"),
+        ("[::1]", "http://[::1]:8000/x"),
+        ("", "http:///x"),
+    ],
+)
+def test_hosts_are_compared_without_their_ports(host: str, location: str):
+    assert destination(location, {"HTTP_HOST": host}, lookup).path == "/x"
+
+
+def test_without_a_host_header_the_servers_name_is_the_host():
+    assert destination("http://me/a/c", {"SERVER_NAME": "me"}, lookup).state == "there"
+    assert destination("c", {"SERVER_NAME": "me", "PATH_INFO": "/a/b"}, lookup).state == "there"
+
+
+HTML = ("Content-Type", "text/html")
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "answer", "led", "odd"),
+    [
+        ("200 OK", [HTML], Answer(200, True), None, None),
+        ("200 OK", [("content-type", "application/xhtml+xml; charset=x")], Answer(200, True), None, None),
+        ("200 OK", [("Content-Type", "application/json")], Answer(200), None, None),
+        ("200 OK", [], Answer(200), None, None),
+        ("200 OK", [("Location", "/s/a/c")], Answer(200), None, None),
+        ("304 Not Modified", [("Location", "/s/a/c")], Answer(304), None, None),
+        ("300 Multiple Choices", [("Location", "/s/a/c")], Answer(300), None, None),
+        ("302 Found", [], Answer(302), None, None),
+        ("200 OK", [("FLOWGUARD", " Reset ")], Answer(200, overrule=Overrule.RESET), None, None),
+        ("200 OK", [("flowguard", "done")], Answer(200), None, "done"),
+        ("200 OK", [("flowguard", "")], Answer(200), None, ""),
+    ],
+)
+def test_an_answer_is_its_status_its_kind_and_what_it_says(
+    status: str, headers: Any, answer: Answer, led: Optional[str], odd: Optional[str]
+):
+    assert read_answer(status, headers, BASE, lookup) == (answer, led, odd)
+
+
+@pytest.mark.parametrize("status", ["301 M", "302 F", "303 S", "307 T", "308 P"])
+def test_five_statuses_are_redirects_where_they_have_a_location(status: str):
+    answer, led, odd = read_answer(status, [("location", "/s/a/c")], BASE, lookup)
+    assert (answer.to, led, odd) == (Destination("there", "/s/a/c", "/a/c", "", (("id", "7"),)), "/s/a/c", None)
