@@ -10,15 +10,17 @@ non-ASCII) by its folded form. Nothing is remembered between requests.
 
 from __future__ import annotations
 
+import re
 from typing import Any, Mapping, NamedTuple, Optional, Sequence, Union
 from urllib.parse import quote
 
 from flowguard.patterns import MAX_PATH, MAX_VALUE, Hit, Node, Part, Pattern, TooLong
-from flowguard.spelling import FILTER, MANY, ODD, Reading, fold, literal, readings, spell
+from flowguard.spelling import FILTER, LONG, MANY, ODD, Reading, fold, literal, readings, spell
 
 __all__ = ["MAX_PATH", "MAX_VALUE", "Answer", "Found", "Misspelt", "PathTable", "TooLong", "problems"]
 
 SLASH = ord("/")
+DOTS = re.compile(r"/\.\.?(?:/|\Z)")
 # Segments of a rule.
 MAX_DEPTH = 100
 # Patterns that one segment may have to be compared with, one by one, about 0.3 microseconds each.
@@ -84,7 +86,7 @@ class PathTable:
         found = Found(pattern.index, {}, ())
         self._declared[_wire(rule)] = found
         segments = bare.split("/")[1:]
-        if pattern.branch or self._walk(segments, True, key.split(b"/")[1:]) is None:  # a twin comes second
+        if pattern.branch or self._root.walk(segments, True, key.split(b"/")[1:]) is None:  # a twin comes second
             self._declared.setdefault(_wire(bare if pattern.branch else f"{bare}/"), found)
 
     def find(self, path_info: str) -> Optional[Answer]:
@@ -96,7 +98,8 @@ class PathTable:
             key = path_info.encode("latin-1").translate(FILTER)
         except UnicodeEncodeError:  # a server that does not keep to PEP 3333
             return self._search(path_info.encode("utf-8", "surrogatepass"))
-        if ODD in key or "//" in path_info or "/." in path_info or not key or key[0] != SLASH or key in self._suspects:
+        odd = ODD in key or "//" in path_info or ("/." in path_info and DOTS.search(path_info))
+        if odd or not key or key[0] != SLASH or key in self._suspects:
             return self._search(path_info.encode("latin-1"))
         if not self._anchors:
             return None
@@ -112,34 +115,37 @@ class PathTable:
         slash = not segments[-1]
         if slash:
             del segments[-1]
-        hit = self._walk(segments, slash, keys[1:])
-        if hit is None or isinstance(hit, TooLong):
-            return hit
-        return _found(hit) if _as_declared(hit, path) else _misspelt(hit)
+        return _answer(self._walk(segments, slash, keys[1:]), path)
 
-    def _search(self, raw: bytes) -> Optional[Answer]:
-        """`find` for an odd path: every reading of it counts, and one that is another rule's counts more."""
-        hit = self._exact(raw)
+    def _search(self, raw: bytes, again: bool = True) -> Optional[Answer]:
+        """`find` for an odd path: every reading of it counts, and one that is another rule's counts more.
+
+        again: look whether the declared spelling is still odd (its values may be), so that it is one hop away.
+        """
+        text, hit = self._exact(raw)
+        if text is not None and len(text) <= LONG and spell(text) == text:  # all readings are this one
+            return _answer(hit, text)
+        own = hit.pattern if text is not None and isinstance(hit, Hit) and _as_declared(hit, text) else None
         for reading in readings(raw, MANY if self._endless else self._depth):
             other = self._match(reading)
-            if isinstance(other, TooLong):
+            if isinstance(other, Hit) and other.pattern is not own:
+                answer = self._search(_bytes(other), again=False) if again else None
+                return answer if isinstance(answer, Misspelt) else _misspelt(other)
+            if isinstance(other, TooLong) and (own is None or other.index != own.index):
                 return other
-            if other is not None and (hit is None or other.pattern is not hit.pattern):
-                return _misspelt(other)
-        return None if hit is None else _found(hit)
+        return None if own is None else _answer(hit, text or "")
 
-    def _exact(self, raw: bytes) -> Optional[Hit]:
-        """The rule that matches the path as it stands."""
+    def _exact(self, raw: bytes) -> tuple[Optional[str], Union[Hit, TooLong, None]]:
+        """The text of a path, and what matches it as it stands; None if there is no such text."""
         try:
             text = raw.decode()
         except UnicodeDecodeError:
-            return None
+            return None, None
         if text[:1] != "/" or text[1:2] == "/":
-            return None
-        _, *segments = text.split("/")
-        slash = segments[-1] == ""
-        hit = self._match(Reading(segments[:-1] if slash else segments, slash))
-        return hit if isinstance(hit, Hit) and _as_declared(hit, text) else None
+            return None, None
+        segments = text[1:].split("/")
+        slash = not segments[-1]
+        return text, self._match(Reading(segments[:-1] if slash else segments, slash))
 
     def _match(self, reading: Reading) -> Union[Hit, TooLong, None]:
         """The rule that a reading is, in werkzeug's order."""
@@ -147,13 +153,11 @@ class PathTable:
         if len(segments) > self._depth and not self._endless:
             return None
         keys = [literal(segment) for segment in segments[: self._depth]]
-        static = None
-        if len(segments) <= self._depth:
-            static = self._folded.get(b"".join(b"/" + key for key in keys))
-            if static is not None and (static.branch or not slash):
-                return Hit(static, {}, ())
-        hit = self._walk(segments, slash, keys)
-        return Hit(static, {}, ()) if hit is None and static is not None else hit
+        static = self._folded.get(b"".join([b"/" + key for key in keys])) if len(segments) <= self._depth else None
+        if static is None:
+            return self._walk(segments, slash, keys)
+        hit = self._root.walk(segments, True, keys) if slash and not static.branch else None
+        return hit or Hit(static, {}, ())
 
     def _walk(self, segments: Sequence[str], slash: bool, keys: Sequence[bytes]) -> Union[Hit, TooLong, None]:
         hit = self._root.walk(segments, slash, keys)
@@ -185,13 +189,22 @@ def _quoted(path: str) -> str:
     return quote(path, safe="!$&'()*+,/:;=@", errors="replace")
 
 
+def _answer(hit: Union[Hit, TooLong, None], path: str) -> Optional[Answer]:
+    """What to say of a path that has one reading."""
+    if hit is None or isinstance(hit, TooLong):
+        return hit
+    if not _as_declared(hit, path):
+        return _misspelt(hit)
+    return Found(hit.pattern.index, hit.args, tuple(zip(hit.pattern.names, hit.texts)))
+
+
+def _bytes(hit: Hit) -> bytes:
+    return hit.pattern.spell(hit.texts).encode("utf-8", "replace")
+
+
 def _as_declared(hit: Hit, path: str) -> bool:
     spelled = hit.pattern.spell(hit.texts)
     return path == spelled or path == f"{spelled}/" or f"{path}/" == spelled
-
-
-def _found(hit: Hit) -> Found:
-    return Found(hit.pattern.index, hit.args, tuple(zip(hit.pattern.names, hit.texts)))
 
 
 def _misspelt(hit: Hit) -> Misspelt:
@@ -204,15 +217,16 @@ def problems(rules: Sequence[str]) -> list[tuple[int, str]]:
     first: dict[object, int] = {}
     root = Node()
     for position, rule in enumerate(rules):
-        sentence = _problem(rule)
-        if sentence is None:
-            pattern = Pattern(position, rule)
-            other = first.setdefault(pattern.likeness(), position)
-            if other == position:
-                root.add(pattern)
-                continue
-            sentence = f"is the same path as {rules[other]!r}, but for the names of variables or the last slash."
-        wrong[position] = sentence
+        try:
+            pattern = _usable(position, rule)
+        except ValueError as error:
+            wrong[position] = str(error)
+            continue
+        other = first.setdefault(pattern.likeness(), position)
+        if other != position:
+            wrong[position] = f"is the same path as {rules[other]!r}, but for the names of variables or the last slash."
+        elif pattern.variables:
+            root.add(pattern)
     for position in root.crowded(MAX_PATTERNS):
         wrong[position] = (
             f"would be the last straw: more than {MAX_PATTERNS} rules differ only in the variables of one segment, "
@@ -221,33 +235,33 @@ def problems(rules: Sequence[str]) -> list[tuple[int, str]]:
     return sorted(wrong.items())
 
 
-def _problem(rule: str) -> Optional[str]:
-    """What is wrong with one rule by itself."""
+def _usable(position: int, rule: str) -> Pattern:
+    """A rule that is fine by itself. Raises ValueError, with the sentence."""
     if rule[:1] != "/":
-        return f"does not start with a slash. Write {'/' + rule!r}."
+        raise ValueError(f"does not start with a slash. Write {'/' + rule!r}.")
     try:
-        pattern = Pattern(0, rule)
+        pattern = Pattern(position, rule)
     except (ValueError, LookupError, TypeError) as error:
-        return f"is not a rule that werkzeug takes: {error.args[0] if error.args else error}"
-    spaced = [char for literal in pattern.literals for char in literal if char.isspace() or not char.isprintable()]
-    if spaced:
-        return f"holds {spaced[0]!r}. Write the path without white space and control characters."
+        raise ValueError(f"is not a rule that werkzeug takes: {error.args[0]}") from error
+    literals = "".join(pattern.literals)
+    if not literals.isprintable() or " " in literals:
+        char = next(char for char in literals if char == " " or not char.isprintable())
+        raise ValueError(f"holds {char!r}. Write the path without white space and control characters.")
     sample = pattern.spell(("x",) * len(pattern.names))
     if spell(sample) != sample:
-        return f"is not how its path is spelled: matching would read it as {spell(sample)!r}."
-    return _slow(pattern)
+        raise ValueError(f"is not how its path is spelled: matching would read it as {spell(sample)!r}.")
+    if rule.count("/") > MAX_DEPTH:
+        raise ValueError(f"has more than {MAX_DEPTH} segments.")
+    if pattern.variables:
+        _check_variables(pattern)
+    return pattern
 
 
-def _slow(pattern: Pattern) -> Optional[str]:
-    """What would make it ambiguous, or slow for some paths."""
-    parts = [part for part in pattern.parts() if isinstance(part, Part)]
-    names = pattern.names
-    if len(names) != len(set(names)):
-        return "has two variables of the same name."
+def _check_variables(pattern: Pattern) -> None:
+    """What would make a rule ambiguous, or slow for some paths, is a ValueError."""
+    if len(pattern.names) != len(set(pattern.names)):
+        raise ValueError("has two variables of the same name.")
     if sum(not variable.converter.part_isolating for variable in pattern.variables) > 1:
-        return "has two <path:> variables: where one ends and the other begins can't be told, nor found in linear time."
-    if any(part.joints > 1 for part in parts):
-        return "has more than two variables in one segment that can't be told apart. Put a slash between them."
-    if len(pattern.parts()) > MAX_DEPTH:
-        return f"has more than {MAX_DEPTH} segments."
-    return None
+        raise ValueError("has two <path:> variables: where the first one ends can't be told, nor found in linear time.")
+    if any(isinstance(part, Part) and part.joints > 1 for part in pattern.parts()):
+        raise ValueError("has more than two variables in one segment that can't be told apart. Part them by a slash.")

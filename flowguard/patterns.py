@@ -24,7 +24,7 @@ from werkzeug.routing import (
     ValidationError,
 )
 
-from flowguard.spelling import MARKS, fold
+from flowguard.spelling import fold
 
 MAX_PATH = 8192  # characters
 # Longer values are refused (CONTRACT 2): the cookie holds them.
@@ -93,10 +93,12 @@ def _converter(spec: str) -> BaseConverter:
 
 def parse(rule: str) -> tuple[list[str], list[Variable]]:
     """A rule's literals and, between them, its variables. Raises ValueError, LookupError or TypeError, as werkzeug."""
+    if "<" not in rule:
+        return [rule], []
     literals: list[str] = []
     variables: list[Variable] = []
     position = 0
-    for match in _VARIABLE.finditer(rule) if "<" in rule else ():
+    for match in _VARIABLE.finditer(rule):
         literals.append(rule[position : match.start()])
         variables.append(Variable(match[2], _converter(match[1])))
         position = match.end()
@@ -197,7 +199,7 @@ class Part:
         statics = [-len(piece) for literal in literals for piece in literal.split("/") if piece]
         weights = [variable.converter.weight for variable in self.variables]
         self.weight = (-len(statics), list(enumerate(statics)), -len(weights), weights)
-        pieces = (f"({token.converter.regex})" if isinstance(token, Variable) else _loosely(token) for token in tokens)
+        pieces = (f"({token.converter.regex})" if isinstance(token, Variable) else re.escape(token) for token in tokens)
         self.content = "".join(pieces) + ("(?<!/)/?" if branch else "")
         self.joints = _joints(tokens)
         # Where variables can share out a text in many ways, one that holds no admissible values is not searched.
@@ -219,12 +221,6 @@ class Part:
             self._match = re.compile(self.content, re.IGNORECASE).fullmatch
         match = self._match(text)
         return None if match is None else match.groups()
-
-
-def _loosely(text: str) -> str:
-    """A pattern for what `fold` does not tell from *text* (the case is left to `re.IGNORECASE`)."""
-    marks = f"[{re.escape(MARKS)}]"
-    return "".join(marks if char in MARKS else re.escape(char) for char in text)
 
 
 def _joints(tokens: list[Token]) -> int:

@@ -13,12 +13,14 @@ from __future__ import annotations
 import re
 import string
 import unicodedata
-from typing import Callable, Iterator, NamedTuple, Optional
+from typing import Callable, Iterable, Iterator, NamedTuple, Optional
 from urllib.parse import unquote_to_bytes
 
-# A path over this many characters is mostly padding: it gets those readings only that are known from real servers,
-# routers and `normpath`, not every mixture of them, for no request may cost much more than a millisecond.
-LONG = 1024
+# How an application may read a path by doing one thing to it is always looked at; what comes of several together is
+# looked at for paths of up to LONG characters, and for MIXED characters in all: the rest is padding, and no request may
+# cost much more than a millisecond.
+LONG = 256
+MIXED = 16 * LONG
 # NFKC sorts runs of combining marks by insertion, in quadratic time: longer segments are compared as they are.
 NFKC_MAX = 128  # characters of one segment
 # How often what Unicode's normal form, or the loss of invisible characters, makes of a text is decoded again.
@@ -52,11 +54,11 @@ _FOLD = _table(None)
 
 # What `re.IGNORECASE` and `str.lower` take for an "i" beside what `str.casefold` does (Unicode's Turkic mappings).
 _TURKIC = {0x130: "i", 0x131: "i"}
-# Controls, U+FFFD (what werkzeug's server makes of bytes that are not UTF-8), the separators of lines and paragraphs,
-# and what Unicode calls Default_Ignorable_Code_Point or Cf (format).
+# Controls, U+FFFD (what werkzeug's server makes of bytes that are not UTF-8), separators but for the space itself, and
+# what Unicode calls Default_Ignorable_Code_Point or Cf (format).
 _INVISIBLE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\xad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u115f\u1160\u17b4\u17b5\u180b-\u180f"
-    "\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\uffff"
+    "[\x00-\x1f\x7f-\xa0\xad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f"
+    "\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\uffff"
     "\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]+"
 )
 _PLAIN = re.compile(r"[A-Za-z0-9_.~!$&'()*+,:=@-]*")
@@ -66,8 +68,9 @@ _HEX.update({f"{a}{b}".encode(): bytes([int(a + b, 16)]) for a in "abcdefABCDEF"
 _CHAIN = re.compile(rb"%(?:25)+(?=[0-9A-Fa-f]{2})")
 _ESCAPED = re.compile(rb"%[0-9A-Fa-f]{2}")
 _ESCAPE = re.compile("%[0-9A-Fa-f]{2}")
-# Short segments, a few at a time, or a long one.
-_RUNS = re.compile(f"(?:[^/]{{0,{NFKC_MAX}}}/){{1,16}}|[^/]+")
+# Short segments, a few at a time, or a long one. Two ligatures are whole sentences, of up to 18 characters: they stay
+# as they are, for a rule's literal has no spaces.
+_RUNS = re.compile(f"[\ufdfa\ufdfb]+|(?:[^/\ufdfa\ufdfb]{{0,{NFKC_MAX}}}/){{1,16}}|[^/\ufdfa\ufdfb]+")
 _SPACE = re.compile(r"\s")
 _TAIL = re.compile("[#?].*", re.DOTALL)
 _PARAMETERS = re.compile(";[^/]*")
@@ -90,16 +93,16 @@ def literal(segment: str) -> bytes:
     """`fold` of a segment that may still be odd: compared with a rule's literal, it is cleaned on its own."""
     if _PLAIN.fullmatch(segment):
         return fold(segment)
-    if len(segment) > LONG:  # padded: the thorough reading has it without
+    if len(segment) > 4 * LONG:  # padded: the thorough reading has it without
         return NOTHING
-    return fold(_PARAMETERS.sub("", thorough(segment)).strip())
+    return fold(_PARAMETERS.sub("", _TAIL.sub("", thorough(segment))).strip())
 
 
 def spell(path: str) -> str:
     """The one spelling of *path* that matching tells from every other, but for case and marks."""
     if _SPELLED.fullmatch(path):
         return path
-    text = thorough(path)
+    text = _TAIL.sub("", thorough(path))
     return "/" + "/".join(_trimmed(text) or ()) + "/" * (text.endswith("/") and text.strip("/") != "")
 
 
@@ -113,11 +116,11 @@ def thorough(text: str) -> str:
         if not _ESCAPE.search(text):
             break
         text = _visible(unquote(text.encode("utf-8", "surrogatepass")).decode("utf-8", "ignore"))
-    return _TAIL.sub("", text)
+    return text
 
 
 def _visible(text: str) -> str:
-    return _INVISIBLE.sub("", _nfkc(text)).replace("\\", "/")
+    return _nfkc(_INVISIBLE.sub("", text)).replace("\\", "/")
 
 
 def _nfkc(text: str) -> str:
@@ -126,10 +129,11 @@ def _nfkc(text: str) -> str:
         return text
     if _SLASHLIKE.search(text):
         text = text.translate(_SLASHES).replace("\\", "/")
-    return "".join(
-        run if len(run) > NFKC_MAX and "/" not in run else unicodedata.normalize("NFKC", run)
-        for run in _RUNS.findall(text)
-    )
+    return "".join(run if _stays(run) else unicodedata.normalize("NFKC", run) for run in _RUNS.findall(text))
+
+
+def _stays(run: str) -> bool:
+    return run[0] in "\ufdfa\ufdfb" or (len(run) > NFKC_MAX and "/" not in run)
 
 
 def unquote(data: bytes) -> bytes:
@@ -171,8 +175,8 @@ def _texts(data: bytes) -> Iterator[str]:
         yield data.decode("utf-8", "ignore")  # Bottle
         if len(data) <= LONG and _OVERLONG.search(data):
             yield _OVERLONG.sub(_short, data).decode("utf-8", "ignore")
-        yield data.decode("utf-8", "replace")  # werkzeug
         yield data.decode("latin-1")  # CherryPy
+        yield data.decode("utf-8", "replace")  # werkzeug
 
 
 def _short(match: re.Match[bytes]) -> bytes:
@@ -180,18 +184,17 @@ def _short(match: re.Match[bytes]) -> bytes:
     return bytes([(before & 1) << 6 | last & 0x3F])
 
 
-def _origins(text: str) -> Iterator[str]:
+def _origins(text: str) -> list[str]:
     """*text*, and what is left of it without a scheme and without a host in front."""
-    yield text
     if text[:1] == "/" and text[1:2] != "/":
-        return
-    scheme = _SCHEME.match(text)
-    if scheme:
-        text = text[scheme.end() :]
-        yield text
-    _, slash, path = text.lstrip("/").partition("/")
-    if slash or (scheme and text[:2] == "//"):  # `*` and `//x` have no path
-        yield path
+        return [text]
+    rest = text.lstrip()
+    scheme = _SCHEME.match(rest)
+    rest = rest[scheme.end() :] if scheme else rest
+    _, slash, path = rest.lstrip("/").partition("/")
+    # `*` and `//x` have no path; where there is a scheme, a long *text* as a whole is none of ours.
+    found = dict.fromkeys([text, rest, path] if slash or (scheme and rest[:2] == "//") else [text, rest])
+    return list(found)[1:] if scheme and len(text) > LONG else list(found)
 
 
 # --- readings -------------------------------------------------------------------------------------------------------
@@ -222,24 +225,33 @@ def readings(raw: bytes, most: int) -> Iterator[Reading]:
 
 
 def _sources(raw: bytes) -> Iterator[tuple[str, tuple[View, ...]]]:
-    """The distinct texts of a path, and how each is read."""
-    escaped = ODD in raw
-    full = unquote(raw) if escaped else raw
-    if len(raw) > LONG:
-        first, *others = _texts(raw)
-        yield thorough(next(_texts(full))), (_trimmed, _merged)
-        yield first, (_merged, _kept)
-        yield from ((other, (_kept,)) for other in others)
-        return
-    texts: dict[str, None] = {}
-    for text in _texts(full):
-        texts[thorough(text)] = None
-        if "\0" in text:  # where a C string ends
-            texts[thorough(text.partition("\0")[0])] = None
-    if escaped:
-        texts.update(dict.fromkeys([*_texts(full), *_texts(unquote_to_bytes(raw))]))
-    texts.update(dict.fromkeys(_texts(raw)))
-    yield from ((text, (_trimmed, _merged, _dotted, _kept)) for text in texts)
+    """The texts of a path, and how each is read: first as one application alone would, then the mixtures."""
+    full = unquote(raw)
+    text = next(_texts(full))
+    yield _TAIL.sub("", thorough(text)), (_trimmed, _merged)
+    if "\0" in text:  # where a C string ends
+        yield _TAIL.sub("", thorough(text.partition("\0")[0])), (_trimmed,)
+    first, *others = _texts(raw)
+    yield first, (_merged, _kept)
+    yield from ((other, (_kept,)) for other in others)
+    left = MIXED
+    for text in _mixtures(raw, full) if len(raw) <= LONG else ():
+        left -= len(text)
+        if left < 0:
+            break
+        yield text, (_trimmed, _merged, _dotted, _kept)
+
+
+def _mixtures(raw: bytes, full: bytes) -> Iterable[str]:
+    plain = [*_texts(full), *_texts(unquote_to_bytes(raw)), *_texts(raw)]
+    plain += [_normal(cut) for text in plain if not text.isascii() for cut in (text, _PARAMETERS.sub("", text))]
+    whole = [thorough(start) for text in _texts(full) for start in (text, text.partition("\0")[0])]
+    texts = dict.fromkeys(cut for text in (*whole, *plain) for cut in (text, _TAIL.sub("", text)))
+    return dict.fromkeys([*texts, *(_PARAMETERS.sub("", text) for text in texts)])
+
+
+def _normal(text: str) -> str:
+    return unicodedata.normalize("NFKC", "/" * text.startswith("/") + "/".join(_resolved(text.split("/"))))
 
 
 def _trimmed(text: str, most: int = MANY) -> Optional[list[str]]:
