@@ -69,7 +69,8 @@ class PathTable:
                 self._add_static(pattern)
 
     def _add(self, pattern: Pattern) -> None:
-        parts = self._root.add(pattern)
+        self._root.add(pattern)
+        parts = pattern.parts
         literals = [(place, part) for place, part in enumerate(parts, 1) if isinstance(part, bytes)]
         place, name = literals[-1] if literals else (0, b"")  # a path starts with a slash: before it is nothing
         self._anchors.setdefault(place, set()).add(name)
@@ -263,5 +264,5 @@ def _check_variables(pattern: Pattern) -> None:
         raise ValueError("has two variables of the same name.")
     if sum(not variable.converter.part_isolating for variable in pattern.variables) > 1:
         raise ValueError("has two <path:> variables: where the first one ends can't be told, nor found in linear time.")
-    if any(isinstance(part, Part) and part.joints > 1 for part in pattern.parts()):
+    if any(isinstance(part, Part) and part.joints > 1 for part in pattern.parts):
         raise ValueError("has more than two variables in one segment that can't be told apart. Part them by a slash.")

@@ -9,7 +9,7 @@ makes a request slow.
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, Callable, Iterable, Iterator, NamedTuple, Optional, Sequence, Union
 
 from werkzeug.routing import (
@@ -40,12 +40,6 @@ class Variable(NamedTuple):
     name: str
     converter: BaseConverter
 
-    @property
-    def kind(self) -> str:
-        """Equal for variables that accept the same."""
-        options = sorted((key, repr(value)) for key, value in vars(self.converter).items() if key != "map")
-        return f"{type(self.converter).__name__} {options}"
-
     def declared(self, text: str) -> str:
         """The item of an `any` that *text* is another spelling of; the text itself for other converters."""
         if isinstance(self.converter, AnyConverter) and text not in self.converter.items:
@@ -54,6 +48,13 @@ class Variable(NamedTuple):
 
 
 Token = Union[str, Variable]
+
+
+@lru_cache(maxsize=1024)
+def _kind(converter: BaseConverter) -> str:
+    """Equal for converters that accept the same."""
+    options = sorted((key, repr(value)) for key, value in vars(converter).items() if key != "map")
+    return f"{type(converter).__name__} {options}"
 
 
 class _Taken(Exception):
@@ -140,7 +141,7 @@ class Pattern:
     def likeness(self) -> tuple[object, ...]:
         """Equal for rules that are equal but for their variables' names and the last slash."""
         *literals, last = self.literals
-        kinds = tuple(variable.kind for variable in self.variables)
+        kinds = tuple(_kind(variable.converter) for variable in self.variables)
         if kinds:
             return (*map(fold, literals), fold(last.rstrip("/")), kinds)
         return (last.rstrip("/"),)
@@ -159,14 +160,15 @@ class Pattern:
                 return None
         return Hit(self, args, texts)
 
+    @cached_property
     def parts(self) -> list[Union[bytes, Part]]:
         """What each segment must be: a folded literal or a `Part`; a `Part` with a `path` variable takes the rest."""
         parts: list[Union[bytes, Part]] = []
         for tokens, final in _segments(self.literals, self.variables):
-            if all(isinstance(token, str) for token in tokens):
-                parts.append(fold("".join(map(str, tokens))))
+            if any(isinstance(token, Variable) for token in tokens):
+                parts.append(_part(tuple(tokens), final, final and self.branch))
             else:
-                parts.append(Part(tokens, final, final and self.branch))
+                parts.append(fold("".join(map(str, tokens))))
         return parts
 
 
@@ -190,7 +192,7 @@ def _segments(literals: list[str], variables: list[Variable]) -> list[tuple[list
 class Part:
     """What a segment with variables looks like."""
 
-    def __init__(self, tokens: list[Token], final: bool = False, branch: bool = False) -> None:
+    def __init__(self, tokens: Sequence[Token], final: bool, branch: bool) -> None:
         self.final = final
         self.variables = [token for token in tokens if isinstance(token, Variable)]
         literals = [token for token in tokens if isinstance(token, str)]
@@ -223,7 +225,10 @@ class Part:
         return None if match is None else match.groups()
 
 
-def _joints(tokens: list[Token]) -> int:
+_part = lru_cache(maxsize=1024)(Part)  # many rules have parts in common
+
+
+def _joints(tokens: Sequence[Token]) -> int:
     """How many places there are where one variable ends and the next begins at more than one position of a text."""
     joints, last, between = 0, None, ""
     for token in tokens:
@@ -249,18 +254,17 @@ class Node:
         self.parts: dict[object, tuple[Part, Node]] = {}
         self._choice: Optional[_Choice] = None
 
-    def add(self, pattern: Pattern) -> list[Union[bytes, Part]]:
-        """Put a pattern below this node. Gives its parts."""
-        node, parts = self, pattern.parts()
-        for part in parts:
+    def add(self, pattern: Pattern) -> None:
+        """Put a pattern below this node."""
+        node = self
+        for part in pattern.parts:
             if isinstance(part, Part):
-                key = (part.content, part.final, repr(part.weight))
+                key = (part.content, part.final, part.ends)
                 node._choice = None
                 node = node.parts.setdefault(key, (part, Node()))[1]
             else:
                 node = node.literals.setdefault(part, Node())
         node.patterns.append(pattern)
-        return parts
 
     def crowded(self, limit: int) -> list[int]:
         """The last pattern below each node where a segment may have to be compared with more than *limit* parts."""

@@ -244,6 +244,7 @@ def _sources(raw: bytes) -> Iterator[tuple[str, tuple[View, ...]]]:
 
 def _mixtures(raw: bytes, full: bytes) -> Iterable[str]:
     plain = [*_texts(full), *_texts(unquote_to_bytes(raw)), *_texts(raw)]
+    plain += [text.replace("\\", "/") for text in plain if "\\" in text]
     plain += [_normal(cut) for text in plain if not text.isascii() for cut in (text, _PARAMETERS.sub("", text))]
     whole = [thorough(start) for text in _texts(full) for start in (text, text.partition("\0")[0])]
     texts = dict.fromkeys(cut for text in (*whole, *plain) for cut in (text, _TAIL.sub("", text)))
