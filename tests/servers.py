@@ -9,10 +9,12 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Optional, Union
 
 HERE = Path(__file__).parent
+PATIENCE = 10  # seconds that a visitor goes on asking where the answer is 503
 NAVIGATION = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Site": "same-origin", "Accept": "text/html"}
 
 
@@ -82,8 +84,11 @@ class Browser:
     def go(self, method: str, path: str) -> Optional[str]:
         """A page visit or a form, and what a browser does next: it follows redirects and refreshes. Returns the page
         of the shop's that it ends on; None where it ends on one of the guard's."""
-        for _ in range(12):
+        patience, hops = time.monotonic() + PATIENCE, 0
+        while hops < 12:
             status, headers = self.request(method, path)
+            if status == 503 and time.monotonic() < patience:
+                continue  # the ledger was too busy to answer in time: Retry-After says to ask again
             if "flowguard-reason" in headers:
                 self.refused.append(headers["flowguard-reason"])
             refresh = headers.get("refresh", "").partition("url=")[2]
@@ -91,7 +96,7 @@ class Browser:
             if not onward:
                 self.page = headers.get("x-page")
                 return self.page
-            method, path = "GET", onward
+            method, path, hops = "GET", onward, hops + 1
         raise AssertionError(f"redirected without end, last to {path}")
 
     def walk(self, *steps: str) -> Optional[str]:
