@@ -35,10 +35,7 @@ Select = Callable[[str], str]  # a method to the name of the state that it asks 
 
 
 class Gate:
-    """A flow's plan at work.
-
-    jars: the flow's cookies, not secure and secure. way: a state's name to its path below the mount point.
-    """
+    """A flow's plan at work. jars: the flow's cookies, not secure and secure."""
 
     def __init__(self, app: Application, plan: Plan, kit: Kit, refuser: Refuser, jars: tuple[Jar, Jar]) -> None:
         self._app, self._kit, self._refuser, self._jars = app, kit, refuser, jars

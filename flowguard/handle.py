@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, Callable, Mapping, NamedTuple, Optional
 
 from flowguard.core.flow import Definition
+from flowguard.core.guidance import allowed, can_go
 from flowguard.core.outcome import Overrule
-from flowguard.core.passage import Agrees, allowed, can_go, everything_agrees
+from flowguard.core.passage import Agrees, everything_agrees
 from flowguard.core.run import Run
 
 

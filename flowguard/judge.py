@@ -103,12 +103,14 @@ class Judge:
         return self._keeper.newest_or_cookie(run, text, asked.now)
 
     def standing(self, asked: Asked, brought: Found, reason: Reason) -> Judged:
-        """Where the visitor stands, for a request that is refused for *reason*, whatever the run."""
+        """Where the visitor stands, for a request that is refused for *reason*, whatever the run: by the cookie alone
+        where the ledger has just been silent."""
         attempt = _attempt(asked, asked.names[-1], None, everything_agrees)
         refusal = Refusal(reason, attempt.state, 0)
         if brought.run is None:
             return Judged(refusal, attempt, Held(Run("")), True)
-        held = self._keeper.newest_or_cookie(brought.run, brought.text, asked.now)
+        silent = reason is Reason.UNAVAILABLE
+        held = Held(brought.run) if silent else self._keeper.newest_or_cookie(brought.run, brought.text, asked.now)
         invented = not held.run.trail or usable(self._flow, held.run, asked.now) is not None
         return Judged(refusal, attempt, held, invented)
 

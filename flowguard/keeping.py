@@ -155,20 +155,21 @@ class Keeper:
             version = 0 if record is None else record.version
             newest = None if record is None else self._decoded(record)
             if newest is not None:
-                run = self._judged_again(held.run, newest, attempt, answer, after, now)
+                run, applied = self._judged_again(held.run, newest, attempt, answer, after, now)
+                led = led if applied else None
         return run
 
     def _judged_again(
         self, before: Run, newest: Run, attempt: Attempt, answer: Answer, after: Run, now: int
-    ) -> Run:
-        """The change, against the newest run; dropped if refused there, but for what it spent in the same run."""
+    ) -> tuple[Run, bool]:
+        """The change, against the newest run, and True; if it is refused there, only what it spent in the same run."""
         verdict = decide(self._flow, newest, attempt._replace(now=None, agrees=quietly(attempt.agrees)))
         if isinstance(verdict, Passage):
-            return settle(self._flow, newest, verdict, answer, now).run
+            return settle(self._flow, newest, verdict, answer, now).run, True
         spent = after.spent - before.spent - newest.spent
         if newest.first != before.first or not spent:
-            return newest
-        return newest._replace(spent=newest.spent | spent).counted(now)
+            return newest, False
+        return newest._replace(spent=newest.spent | spent).counted(now), False
 
     def replace(self, held: Held, run: Run, now: int) -> None:
         """Keep *run* (emptied by a reset or an expiry) in place of what the ledger holds, if it holds anything."""

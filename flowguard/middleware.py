@@ -13,8 +13,9 @@ from urllib.parse import unquote_to_bytes
 
 from flowguard import paths, replies
 from flowguard.answers import NOWHERE, Lookup, Place
-from flowguard.config import Key, Plan, configure
+from flowguard.config import Key, Plan, configure, signing_keys
 from flowguard.cookie import MAX_COOKIE, Attributes, Codec, Cookie, Seal
+from flowguard.core.flow import SAFE
 from flowguard.errors import ConfigError, Problem
 from flowguard.gate import Gate
 from flowguard.hooks import Hooks
@@ -53,12 +54,12 @@ class FlowGuard:
             flow, options, secret_key=secret_key, ledger=ledger, ledger_wait=ledger_wait, ledger_lease=ledger_lease,
             clock=clock, check_rules=paths.problems, known=wrong,
         )  # fmt: skip
-        keys = [secret_key] if isinstance(secret_key, (str, bytes)) else list(secret_key)
         self.app: Application = app
         self._routes: list[Route] = []
         rules, numbers = _number(plans)
         self._table = PathTable(rules)
         self._lonely = isinstance(opened, MemoryLedger)
+        keys = signing_keys(secret_key)
         builder = _Builder(app, self._table, self._routes, keys, opened, ledger_wait, ledger_lease, clock or time.time)
         self._routes.extend(builder.routes(plans, rules, numbers))
 
@@ -109,7 +110,7 @@ class Route:
         self.gate = gate
         self.resets = resets
         self._by_method = {method: key.name for key in keys for method in key.methods or ()}
-        unsafe = [key for key in keys if key.methods is None or key.methods - {"GET", "HEAD", "OPTIONS"}]
+        unsafe = [key for key in keys if key.methods is None or key.methods - SAFE]
         self._otherwise = (*unsafe, *keys)[0].name if keys else gate.flow.starts[0]
 
     def select(self, method: str) -> str:

@@ -9,11 +9,12 @@ from typing import Any, Callable, Iterable, Mapping, NamedTuple, Optional
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wrappers import Request
 
+from flowguard.core.flow import SAFE
+
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
-SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _OVERRIDES = ("HTTP_X_HTTP_METHOD_OVERRIDE", "HTTP_X_HTTP_METHOD", "HTTP_X_METHOD_OVERRIDE")
 _CONDITIONAL = ("HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE", "HTTP_IF_RANGE")
 _CHUNK = 65_536  # bytes: one read of a body
@@ -33,7 +34,7 @@ class Methods(NamedTuple):
 
 _PLAIN = {
     method: Methods((method,), method not in SAFE, method in SAFE and method != "GET")
-    for method in ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
+    for method in (*SAFE, "POST", "PUT", "PATCH", "DELETE")
 }
 
 

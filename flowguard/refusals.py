@@ -125,11 +125,6 @@ def answer(refused: Refused, environ: Environ, how: str = AUTO, texts: Texts = N
     return _page(refused, said, onward)
 
 
-def unavailable(refused: Refused, environ: Environ, texts: Texts = NO_TEXTS) -> Response:
-    """503: the ledger, which must be asked, does not answer. As a page or as a problem, with Retry-After."""
-    return answer(refused._replace(reason=Reason.UNAVAILABLE.value), environ, CONFLICT, texts)
-
-
 def _redirects(refused: Refused, how: str) -> bool:
     if how == CONFLICT or refused.form is Form.OTHER or refused.reason == Reason.UNAVAILABLE:
         return False

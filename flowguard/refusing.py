@@ -9,13 +9,14 @@ from urllib.parse import quote
 from flowguard import refusals, replies
 from flowguard.answers import destination
 from flowguard.config import Plan
-from flowguard.core.passage import Passage, Reason, Refusal, decide, guidance, stuck
+from flowguard.core.guidance import guidance
+from flowguard.core.passage import Passage, Reason, Refusal, decide, stuck
 from flowguard.core.run import Run, Values, finished
 from flowguard.handle import Event
 from flowguard.judge import Asked, Judged
 from flowguard.paths import PathTable
 from flowguard.reading import Application, Environ, StartResponse, may_take_cookie
-from flowguard.refusals import Refused
+from flowguard.refusals import Form, Refused
 from flowguard.visit import Brought, Kit
 
 logger = logging.getLogger("flowguard.decision")
@@ -125,7 +126,7 @@ class Refuser:
         said = {"flow": refused.flow, "reason": refused.reason, "state": refused.state, "current": refused.current,
                 "target": refused.target}  # fmt: skip
         logger.info("refused %(reason)s: %(state)s from %(current)s, to %(target)s", said, extra={"flowguard": said})
-        if refused.looping:
+        if refused.looping and refused.redirects and refused.form is not Form.OTHER:
             logger.error("redirected again and again: flow %r and the application disagree about %r",
                          refused.flow, refused.state)  # fmt: skip
         event = Event("refused", refused.flow, refused.state, refused.current, refused.reason, asked.environ)

@@ -40,9 +40,11 @@ class Silent(MemoryLedger):
     """A ledger that can be switched off."""
 
     off = False
+    asked = 0  # times, while it was off
 
     def _answer(self):
         if self.off:
+            self.asked += 1
             raise LedgerUnavailable("silent://", "it is switched off")
 
     def read(self, *args, **more):
@@ -181,6 +183,23 @@ def test_a_visit_that_overtakes_a_submission_does_not_undo_it():
     assert visitor.call("POST", "/b").reason == "finished"
 
 
+def test_a_submission_that_was_overtaken_and_dropped_leads_nobody():
+    ledger = MemoryLedger()
+    flow = {"/a": {"start": True, "to": ["/b", "/c"]}, "/b": {"to": ["/d"], "submit": True}, "/c": {}, "/d": {}}
+    visitor, app = guarded(flow, check=False, ledger=ledger)
+    visitor.get("/a")
+
+    def overtaken(_environ, start_response):
+        visitor.twin().get("/c")  # ends the run while the form is under way
+        start_response("303 See Other", [("Location", "/d")])
+        return [b""]
+
+    app.answers["POST /b"] = overtaken
+    visitor.post("/b")
+    [(_key, record, _expires)] = ledger.scan(0)
+    assert "/d" not in record.text
+
+
 # --- doubt
 
 
@@ -254,6 +273,15 @@ def test_an_outage_refuses_submissions_lets_pages_pass_and_is_said_once(caplog):
         assert visitor.post("/payment").location == "/done"
     assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
     assert app.calls.count("POST /payment") == 1
+
+
+def test_a_refusal_in_an_outage_costs_one_question_and_so_one_time_out():
+    ledger = Silent()
+    visitor, _ = shop(ledger=ledger)
+    at_payment(visitor)
+    ledger.off = True
+    assert visitor.post("/payment").verdict == (503, "unavailable")
+    assert ledger.asked == 1
 
 
 def test_an_outage_in_the_middle_of_a_payment_loses_nothing():

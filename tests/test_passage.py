@@ -7,6 +7,7 @@ from typing import Optional
 import pytest
 
 from flowguard.core.flow import EDIT, VIEW, Companion, Definition, State
+from flowguard.core.guidance import allowed, can_go, guidance, target
 from flowguard.core.passage import (
     LINES,
     Attempt,
@@ -14,13 +15,9 @@ from flowguard.core.passage import (
     Passage,
     Reason,
     Refusal,
-    allowed,
-    can_go,
     decide,
-    guidance,
     missing,
     stuck,
-    target,
     usable,
 )
 from flowguard.core.run import Run

@@ -13,13 +13,11 @@ from flowguard.config import checks, keys
 from flowguard.config.checks import Reference
 from flowguard.config.places import WRONG, Place, kind
 from flowguard.config.settings import FLOW_OPTIONS, STATE_KEYS, read, unknown_key, unknown_option
-from flowguard.core.flow import Condition
+from flowguard.core.flow import SAFE, Condition
 from flowguard.errors import Problem
 
 #: Checks werkzeug rules: (position, sentence) of each that is wrong.
 CheckRules = Callable[[Sequence[str]], Sequence[tuple[int, str]]]
-
-SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class Takes(NamedTuple):
@@ -105,15 +103,17 @@ class Draft:
     def takes(self) -> Mapping[str, Takes]:
         """What the paths of each state and companion take."""
         found: dict[str, Takes] = {}
-        first: dict[str, Entry] = {}  # of each path: the key that judges a method which none of its keys names
+        judges: dict[str, str] = {}  # of each path where no key takes an unsafe method: whom the first key belongs to
         for entry in self.entries:
             methods = entry.methods
             unsafe = methods is None or bool(methods - SAFE)
             before = found.get(entry.name, Takes())
             found[entry.name] = Takes(before.get or methods is None or "GET" in methods, before.unsafe or unsafe)
-            if unsafe or entry.rule not in first:
-                first[entry.rule] = entry
-        judged = {entry.name for entry in first.values()}
+            judges.setdefault(entry.rule, entry.name)
+        for entry in self.entries:
+            if entry.methods is None or entry.methods - SAFE:
+                judges.pop(entry.rule, None)
+        judged = set(judges.values())
         return {name: takes._replace(submission=takes.unsafe or name in judged) for name, takes in found.items()}
 
 

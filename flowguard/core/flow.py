@@ -12,6 +12,9 @@ from typing import Any, Callable, Mapping, NamedTuple, Optional
 #: A condition of the deployer's. The core never calls one: whoever asks the core says whether it agrees.
 Condition = Callable[[Any], object]
 
+#: Requests that are no submission, but for states whose GET has effects (CONTRACT 3).
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
 REFUSE, VIEW, EDIT = "refuse", "view", "edit"  # what `back` may say
 
 # Hosts' clocks differ: a limit is lengthened by this much, a time ahead by as much is taken as now (CONTRACT 6).

@@ -11,7 +11,7 @@ Let S be the requested state and C the current one. The first line that applies 
 7. Otherwise refuse.
 
 Each line is one function below; `LINES` is their order. A refusal is a value; what comes of it is said by
-`guidance`: where the visitor should be, what is missing, what would pass.
+`guidance` (a module of its own): where the visitor should be, what is missing, what would pass.
 """
 
 from __future__ import annotations
@@ -322,18 +322,18 @@ def stuck(flow: Definition, run: Run, agrees: Agrees = everything_agrees) -> boo
     if current.submission and (current.repeat or not _submitted(flow, run, current)):
         return False
     return not any(
-        _enterable(flow, run, flow.states[name], submission, None, agrees)
+        enterable(flow, run, flow.states[name], submission, None, agrees)
         for name in current.to
-        for submission in _methods(flow.states[name])
+        for submission in methods_of(flow.states[name])
     )
 
 
-def _methods(state: State) -> tuple[bool, ...]:
+def methods_of(state: State) -> tuple[bool, ...]:
     """Whether the state's paths take a safe request (False) and a submission (True)."""
     return ((False,) if state.get else ()) + ((True,) if state.unsafe else ())
 
 
-def _enterable(
+def enterable(
     flow: Definition, run: Run, state: State, submission: bool, now: Optional[int], agrees: Agrees
 ) -> bool:
     """Would line 4 let *state* be entered? Asked for others than the request, so a condition that raises is a no."""
@@ -352,81 +352,3 @@ def quietly(agrees: Agrees) -> Agrees:
             return False
 
     return asked
-
-
-# --- where the visitor should be -------------------------------------------------------------------------------------
-
-
-class Guidance(NamedTuple):
-    """What a refused visitor can do (CONTRACT 5).
-
-    target: the state where the visitor should be; passes: a GET of it would pass now.
-    allowed: the states that a GET would enter. missing: what the refused state still waits for.
-    """
-
-    target: str
-    passes: bool
-    allowed: tuple[str, ...]
-    missing: tuple[Union[str, tuple[str, ...]], ...]
-
-
-def target(flow: Definition, run: Optional[Run], now: Optional[int], agrees: Agrees = everything_agrees) -> str:
-    """Where the visitor should be now: without a run the first start; in a finished run its current state; otherwise
-    the current state, or, where that is done and exactly one successor can be entered by a GET, that successor."""
-    if run is None or not run.trail:
-        return flow.starts[0]
-    current = run.trail[-1]
-    if current not in run.done or finished(flow, run):
-        return current
-    onward = None
-    for name in flow.states[current].to:
-        if _gettable(flow, run, name, now, agrees):
-            if onward is not None:
-                return current
-            onward = name
-    return onward or current
-
-
-def _gettable(flow: Definition, run: Run, name: str, now: Optional[int], agrees: Agrees) -> bool:
-    state = flow.states[name]
-    return state.get and _enterable(flow, run, state, False, now, agrees)
-
-
-def passes(flow: Definition, run: Optional[Run], name: str, now: Optional[int], agrees: Agrees) -> bool:
-    """Would a GET of the state *name* pass?"""
-    if not flow.states[name].get:
-        return False
-    return isinstance(decide(flow, run, Attempt(name, False, now, agrees=quietly(agrees))), Passage)
-
-
-def can_go(flow: Definition, run: Optional[Run], name: str, now: Optional[int], agrees: Agrees) -> bool:
-    """Would a request for the state *name* pass, by any method that its path takes?"""
-    return any(
-        isinstance(decide(flow, run, Attempt(name, submission, now, agrees=quietly(agrees))), Passage)
-        for submission in _methods(flow.states[name])
-    )
-
-
-def allowed(
-    flow: Definition, run: Optional[Run], now: Optional[int], agrees: Agrees = everything_agrees
-) -> tuple[str, ...]:
-    """The states that a GET would enter: successors of the current state in the flow's order, then starts."""
-    onward = tuple(flow.states[run.trail[-1]].to) if run is not None and run.trail else ()
-    candidates = dict.fromkeys(onward + flow.starts)
-    return tuple(name for name in candidates if _would_enter(flow, run, name, now, agrees))
-
-
-def _would_enter(flow: Definition, run: Optional[Run], name: str, now: Optional[int], agrees: Agrees) -> bool:
-    if not flow.states[name].get:
-        return False
-    verdict = decide(flow, run, Attempt(name, False, now, agrees=quietly(agrees)))
-    return isinstance(verdict, Passage) and verdict.kind in (Kind.ENTER, Kind.BEGIN)
-
-
-def guidance(flow: Definition, run: Optional[Run], attempt: Attempt) -> Guidance:
-    """What the visitor whose *attempt* was refused can do, given the run as the refusal left it."""
-    now, agrees = attempt.now, attempt.agrees
-    goal = target(flow, run, now, agrees)
-    state = flow.states.get(attempt.state)
-    waits = missing(flow, run or NO_RUN, state)
-    return Guidance(goal, passes(flow, run, goal, now, agrees), allowed(flow, run, now, agrees), waits)

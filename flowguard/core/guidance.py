@@ -1,0 +1,99 @@
+"""Where the visitor should be, what is missing and what would pass: asked of the same lines as `passage` (CONTRACT 5).
+
+A condition that raises while any of this is looked for counts as no.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Optional, Union
+
+from flowguard.core.flow import Definition
+from flowguard.core.passage import (
+    NO_RUN,
+    Agrees,
+    Attempt,
+    Kind,
+    Passage,
+    decide,
+    enterable,
+    everything_agrees,
+    methods_of,
+    missing,
+    quietly,
+)
+from flowguard.core.run import Run, finished
+
+
+class Guidance(NamedTuple):
+    """What a refused visitor can do (CONTRACT 5).
+
+    target: the state where the visitor should be; passes: a GET of it would pass now.
+    allowed: the states that a GET would enter. missing: what the refused state still waits for.
+    """
+
+    target: str
+    passes: bool
+    allowed: tuple[str, ...]
+    missing: tuple[Union[str, tuple[str, ...]], ...]
+
+
+def target(flow: Definition, run: Optional[Run], now: Optional[int], agrees: Agrees = everything_agrees) -> str:
+    """Where the visitor should be now: without a run the first start; in a finished run its current state; otherwise
+    the current state, or, where that is done and exactly one successor can be entered by a GET, that successor."""
+    if run is None or not run.trail:
+        return flow.starts[0]
+    current = run.trail[-1]
+    if current not in run.done or finished(flow, run):
+        return current
+    onward = None
+    for name in flow.states[current].to:
+        if _gettable(flow, run, name, now, agrees):
+            if onward is not None:
+                return current
+            onward = name
+    return onward or current
+
+
+def _gettable(flow: Definition, run: Run, name: str, now: Optional[int], agrees: Agrees) -> bool:
+    state = flow.states[name]
+    return state.get and enterable(flow, run, state, False, now, agrees)
+
+
+def passes(flow: Definition, run: Optional[Run], name: str, now: Optional[int], agrees: Agrees) -> bool:
+    """Would a GET of the state *name* pass?"""
+    if not flow.states[name].get:
+        return False
+    return isinstance(decide(flow, run, Attempt(name, False, now, agrees=quietly(agrees))), Passage)
+
+
+def can_go(flow: Definition, run: Optional[Run], name: str, now: Optional[int], agrees: Agrees) -> bool:
+    """Would a request for the state *name* pass, by any method that its path takes?"""
+    return any(
+        isinstance(decide(flow, run, Attempt(name, submission, now, agrees=quietly(agrees))), Passage)
+        for submission in methods_of(flow.states[name])
+    )
+
+
+def allowed(
+    flow: Definition, run: Optional[Run], now: Optional[int], agrees: Agrees = everything_agrees
+) -> tuple[str, ...]:
+    """The states that a GET would enter: successors of the current state in the flow's order, then starts."""
+    onward = tuple(flow.states[run.trail[-1]].to) if run is not None and run.trail else ()
+    candidates = dict.fromkeys(onward + flow.starts)
+    return tuple(name for name in candidates if _would_enter(flow, run, name, now, agrees))
+
+
+def _would_enter(flow: Definition, run: Optional[Run], name: str, now: Optional[int], agrees: Agrees) -> bool:
+    if not flow.states[name].get:
+        return False
+    verdict = decide(flow, run, Attempt(name, False, now, agrees=quietly(agrees)))
+    return isinstance(verdict, Passage) and verdict.kind in (Kind.ENTER, Kind.BEGIN)
+
+
+def guidance(flow: Definition, run: Optional[Run], attempt: Attempt) -> Guidance:
+    """What the visitor whose *attempt* was refused can do, given the run as the refusal left it."""
+    now, agrees = attempt.now, attempt.agrees
+    goal = target(flow, run, now, agrees)
+    state = flow.states.get(attempt.state)
+    waits = missing(flow, run or NO_RUN, state)
+    return Guidance(goal, passes(flow, run, goal, now, agrees), allowed(flow, run, now, agrees), waits)
