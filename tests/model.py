@@ -294,6 +294,9 @@ class Model:
         if run is None:
             return verdict(self.line_1(s, safe, lost), "begin")
         c = run.current
+        way_out = self.way_out(run, s, safe, now)
+        if way_out is not None:
+            return ("pass", way_out)
         if s == c and safe:
             # "Safe: pass (a reload; in a finished run, if S is a start, a new run begins)."
             return ("pass", "begin" if self.finished(run) and s in self.starts else "reload")
@@ -316,6 +319,26 @@ class Model:
             # "or if this is a submission of a state in the trail whose `back` is not `refuse`; else `illegal`"
             return ("refuse", "duplicate")
         return ("refuse", "illegal")
+
+    def way_out(self, run: Run, s: str, safe: bool, now: float) -> Optional[str]:
+        """A stuck run always leaves the visitor a way on, by line 6, where lines 2, 4 and 5 alone would not: the README
+        says so, and the issue asks for it ("in no reachable run a visitor is without a way on")."""
+        if s not in self.starts or self.finished(run) or not self.stuck(run):
+            return None
+        if self.line_1(s, safe, "illegal") != "pass":
+            return None
+        if s == run.current:
+            return "begin" if safe or not self.get_path(s) else None
+        if self.is_open(run, s) and self.line_4(run, s, safe, now) == "pass":
+            return None  # by a method that no key names
+        if not self.line_5(run, s, safe):
+            return "begin"
+        if not safe:
+            return "edit"  # where line 4 gives way, line 5 comes next
+        # A look stays one as long as a submission of the start would lead out.
+        edits = self.line_5(run, s, False) and not self.is_open(run, s)
+        leads_out = edits or self.line_1(s, False, "illegal") == "pass"
+        return None if self.can_be_submitted(s) and leads_out else "begin"
 
     # --- section 4: did it count? -----------------------------------------------------------------------------------
 

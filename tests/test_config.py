@@ -303,6 +303,10 @@ OF_A_FLOW = [
     pytest.param({"/a": {"start": False}, "/b": {}}, [
         "flow: has no start: '/a', its first state, says that it is none. Mark a state as start.",
     ], id="no start"),
+    pytest.param({"POST /a": {"once": True, "to": ["/b"]}, "/b": {}}, [
+        "flow['POST /a']: nobody could begin: no start takes a GET, and a state that is `once` or has `min_seconds` "
+        "is not submitted before a run has begun. Let a start take GET.",
+    ], id="a start that no first request can reach"),
     pytest.param({"/a": {}, "/b": 5}, [
         "flow['/b']: is 5. Write a dict, or the name of the state that this path belongs to.",
     ], id="a value that is neither dict nor name"),

@@ -301,9 +301,15 @@ class Pair:
         if ways:
             got = self.visitor.ask(*ways[0], "api", NOTHING)
             return None if got.calls == 1 else f"no way on: {ways[0]} was refused: {got}"
-        if self.run is not None and all(self.shadowed(self.run, start) for start in self.model.starts):
+        if self.run is not None and self.is_over_for_good(self.run):
             return None
         return "no way to begin" if self.run is None else f"no way on: {self.run.facts()}"
+
+    def is_over_for_good(self, run: Run) -> bool:
+        """A finished run whose current state is the only start, and takes no GET: a submission of it is a duplicate,
+        by line 2, and there is nothing else. Who wants more than one writes `repeat`."""
+        only = self.model.starts == [run.current] and not self.model.get_path(run.current)
+        return only and self.model.finished(run)
 
     def ways(self) -> Iterator[tuple[str, str]]:
         """What submits the current state, enters another or a start, or goes back by `edit`."""
@@ -320,16 +326,6 @@ class Pair:
                     self.visitor.ask(method, key.path, "api", NOTHING)
                 elif how in ("begin", "enter", "submit", "edit"):
                     yield method, key.path
-
-    def shadowed(self, run: Run, start: str) -> bool:
-        """Whether line 6 cannot help a stuck run to this start.
-
-        "The first line that applies decides": the start is the current state (line 2), a successor that is refused
-        (line 4) or looked at (line 5); or it is `once` and takes no GET, so that no first request passes (line 1).
-        """
-        look = start in run.trail and self.model.back(start) != "refuse"
-        no_get = self.model.once(start) and not self.model.get_path(start)
-        return start == run.current or self.model.is_open(run, start) or look or no_get
 
 
 def normal(problem: dict[str, Any]) -> dict[str, Any]:

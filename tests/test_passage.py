@@ -329,6 +329,47 @@ def test_a_stuck_visitor_may_begin_anew():
     assert decide(machine, PAID_IN_DOUBT, get("cart")).kind is Kind.LOOK  # line 5 comes first
 
 
+def test_the_reload_of_a_start_leaves_a_run_that_is_stuck_in_it():
+    machine = flow(state("pay", "done", start=True, once=True, submit=True), state("done"))
+    in_doubt = run("pay", spent="pay")
+    assert decide(machine, in_doubt, get("pay")) == passes(Kind.BEGIN, "pay", 6)
+    assert decide(machine, in_doubt, post("pay")) == refused(Reason.DUPLICATE, "pay", 2)
+
+
+def test_a_start_that_takes_no_get_is_left_by_a_submission():
+    machine = flow(state("a", "b", start=True, submit=True, get=False), state("b", when=no))
+    assert decide(machine, run("a", "a"), post("a")._replace(agrees=no)) == passes(Kind.BEGIN, "a", 6, True, True)
+
+
+def test_a_start_that_would_follow_a_stuck_state_begins_a_new_run():
+    machine = flow(state("cart", "pay", start=True), state("pay", "cart", once=True, submit=True))
+    in_doubt = run("cart pay", spent="pay")
+    assert decide(machine, in_doubt, get("cart")) == passes(Kind.BEGIN, "cart", 6)
+    assert decide(machine, in_doubt, post("cart")) == passes(Kind.BEGIN, "cart", 6, True, True)
+
+
+def test_a_look_at_a_start_leaves_a_stuck_run_only_if_no_submission_of_it_would():
+    def machine(**fields):
+        return flow(state("cart", "pay", start=True, back=VIEW, **fields), state("pay", "done", once=True, submit=True),
+                    state("done"))  # fmt: skip
+
+    in_doubt = run("cart pay", spent="pay")
+    assert decide(machine(), in_doubt, get("cart")) == passes(Kind.LOOK, "cart", 5)
+    assert decide(machine(), in_doubt, post("cart")) == passes(Kind.BEGIN, "cart", 6, True, True)
+    assert decide(machine(submission=False), in_doubt, get("cart")) == passes(Kind.BEGIN, "cart", 6)
+    assert decide(machine(min_time=1), in_doubt, get("cart", 5)) == passes(Kind.BEGIN, "cart", 6)
+
+
+def test_a_start_whose_condition_raises_is_no_way_out_of_a_stuck_run():
+    machine = flow(state("pay", "done", start=True, once=True, submit=True, when=no), state("done"))
+
+    def raises(_condition):
+        raise ValueError
+
+    attempt = get("pay")._replace(agrees=raises)
+    assert decide(machine, run("pay", spent="pay"), attempt) == passes(Kind.STAY, "pay", 2)
+
+
 def test_a_visitor_who_is_not_stuck_may_not():
     strict = flow(state("cart", "pay", start=True), state("pay", "done", submit=True, once=True), state("done"))
     assert decide(strict, run("cart pay"), get("cart")) == refused(Reason.ILLEGAL, "cart", 7)

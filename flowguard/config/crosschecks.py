@@ -173,11 +173,25 @@ def _check_starts(flow: Draft) -> None:
             flow.place.wrong("has no states: all its paths are companions or belong to others.")
         return
     first = next(iter(flow.states.values()))
-    if any(entry.values["start"] for entry in flow.states.values()):
-        return
-    if first.given.get("start") is False:
-        flow.place.wrong(f"has no start: {first.name!r}, its first state, says that it is none. Mark a state as start.")
-    first.values["start"] = True
+    if not any(entry.values["start"] for entry in flow.states.values()):
+        if first.given.get("start") is False:
+            flow.place.wrong(
+                f"has no start: {first.name!r}, its first state, says that it is none. Mark a state as start."
+            )
+        first.values["start"] = True
+    _check_beginning(flow)
+
+
+def _check_beginning(flow: Draft) -> None:
+    """A `once` state, or one with `min_seconds`, is not submitted without a run: a run begins there by a GET alone."""
+    starts = [entry for entry in flow.states.values() if entry.values["start"]]
+    for entry in starts:
+        if flow.takes[entry.name].get or not (entry.values["once"] or entry.values["min_seconds"]):
+            return
+    starts[0].place.wrong(
+        "nobody could begin: no start takes a GET, and a state that is `once` or has `min_seconds` is not submitted "
+        "before a run has begun. Let a start take GET."
+    )
 
 
 def check_together(flows: Sequence[Draft], check_rules: CheckRules) -> None:

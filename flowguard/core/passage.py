@@ -12,6 +12,8 @@ Let S be the requested state and C the current one. The first line that applies 
 
 Each line is one function below; `LINES` is their order. A refusal is a value; what comes of it is said by
 `guidance` (a module of its own): where the visitor should be, what is missing, what would pass.
+
+In a stuck run, lines 2, 4 and 5 give way to line 6 where they would leave the visitor without any way on (`_way_out`).
 """
 
 from __future__ import annotations
@@ -157,12 +159,13 @@ def _line_2(case: Case) -> Optional[Verdict]:
     if not case.ours or state.name != run.trail[-1]:
         return None
     if not attempt.submission:
-        anew = state.start and finished(case.flow, run)
-        return _pass(case, Kind.BEGIN if anew else Kind.STAY, 2)
+        if state.start and finished(case.flow, run):
+            return _pass(case, Kind.BEGIN, 2)
+        return None if _way_out(case) else _pass(case, Kind.STAY, 2)
     if state.repeat:
         return _pass(case, Kind.STAY, 2)
     if _submitted(case.flow, run, state):
-        return _refuse(case, Reason.DUPLICATE, 2)
+        return None if not state.get and _way_out(case) else _refuse(case, Reason.DUPLICATE, 2)
     late = _hurry(run, state, attempt.now) or _delay(run, state, attempt.now)
     return _refuse(case, late, 2) if late else _pass(case, Kind.STAY, 2)
 
@@ -175,25 +178,16 @@ def _line_3(case: Case) -> Optional[Verdict]:
 def _line_4(case: Case) -> Optional[Verdict]:
     """C -> S is declared, and was not yet taken or S is `repeat`. Where this would refuse a safe request that line 5
     passes, line 5 decides."""
-    current = case.flow.states[case.run.trail[-1]]
-    if not case.ours or case.state.name not in current.to:
-        return None
-    if not case.state.repeat and (current.name, case.state.name) in case.run.history:
-        return None
-    reason = _obstacle(case, current)
-    if reason is None:
-        return _pass(case, Kind.ENTER, 4)
-    return None if _may_look(case) else _refuse(case, reason, 4)
+    verdict = _step(case)
+    gives_way = isinstance(verdict, Refusal) and (_may_look(case) or _way_out(case))
+    return None if gives_way else verdict
 
 
 def _line_5(case: Case) -> Optional[Verdict]:
-    """S is in the trail and its `back` is not `refuse`."""
+    """S is in the trail and its `back` is not `refuse`. A look leaves a stuck run only if a submission would."""
     if _may_look(case):
-        return _pass(case, Kind.LOOK, 5)
-    if not case.attempt.submission or not _goes_back(case) or case.state.back != EDIT:
-        return None
-    later = case.run.trail[case.run.trail.index(case.state.name) :]
-    return None if case.run.spent.intersection(later) else _pass(case, Kind.EDIT, 5)
+        return None if not _submission_leads_out(case) and _way_out(case) else _pass(case, Kind.LOOK, 5)
+    return _pass(case, Kind.EDIT, 5) if case.attempt.submission and _may_edit(case) else None
 
 
 def _line_6(case: Case) -> Optional[Verdict]:
@@ -259,6 +253,17 @@ def _submitted(flow: Definition, run: Run, state: State) -> bool:
     return state.name in run.done or state.name in run.spent or finished(flow, run)
 
 
+def _step(case: Case) -> Optional[Verdict]:
+    """Line 4 by itself."""
+    current = case.flow.states[case.run.trail[-1]]
+    if not case.ours or case.state.name not in current.to:
+        return None
+    if not case.state.repeat and (current.name, case.state.name) in case.run.history:
+        return None
+    reason = _obstacle(case, current)
+    return _pass(case, Kind.ENTER, 4) if reason is None else _refuse(case, reason, 4)
+
+
 def _obstacle(case: Case, current: State) -> Optional[Reason]:
     """What stands in the way of C -> S, in the order of line 4."""
     state, attempt, run = case.state, case.attempt, case.run
@@ -290,11 +295,34 @@ def _delay(run: Run, state: State, now: Optional[int]) -> Optional[Reason]:
 
 
 def _goes_back(case: Case) -> bool:
-    return case.ours and case.state.back != REFUSE and case.state.name in case.run.trail
+    return case.ours and case.state.back != REFUSE and case.state.name in case.run.trail[:-1]
 
 
 def _may_look(case: Case) -> bool:
     return not case.attempt.submission and _goes_back(case)
+
+
+def _may_edit(case: Case) -> bool:
+    if case.state.back != EDIT or not _goes_back(case):
+        return False
+    return case.run.spent.isdisjoint(case.run.trail[case.run.trail.index(case.state.name) :])
+
+
+def _way_out(case: Case) -> bool:
+    """Would line 6 let a new run begin in S, because this one is stuck? (A condition that raises counts as no.)"""
+    flow, run, agrees = case.flow, case.run, case.attempt.agrees
+    if not case.state.start or finished(flow, run) or not stuck(flow, run, agrees):
+        return False
+    quiet = case._replace(attempt=case.attempt._replace(agrees=quietly(agrees)))
+    return isinstance(_begin(quiet, 6, Reason.ILLEGAL), Passage)
+
+
+def _submission_leads_out(case: Case) -> bool:
+    """Would a submission of S go back to it, or begin a new run in it? Then a look may stay one."""
+    submission = case._replace(attempt=case.attempt._replace(submission=True))
+    if not case.state.submission:
+        return False
+    return _way_out(submission) or (_may_edit(submission) and _step(submission) is None)
 
 
 def completed(flow: Definition, run: Run, name: str) -> bool:
@@ -338,8 +366,7 @@ def enterable(
 ) -> bool:
     """Would line 4 let *state* be entered? Asked for others than the request, so a condition that raises is a no."""
     attempt = Attempt(state.name, submission, now, agrees=quietly(agrees))
-    verdict = _line_4(Case(flow, run, state, attempt, True))
-    return isinstance(verdict, Passage)
+    return isinstance(_step(Case(flow, run, state, attempt, True)), Passage)
 
 
 def quietly(agrees: Agrees) -> Agrees:
