@@ -9,8 +9,8 @@ from urllib.parse import quote
 from flowguard import refusals, replies
 from flowguard.answers import destination
 from flowguard.config import Plan
-from flowguard.core.guidance import guidance
-from flowguard.core.passage import Passage, Reason, Refusal, decide, stuck
+from flowguard.core.guidance import guidance, passes
+from flowguard.core.passage import Attempt, Passage, Reason, Refusal, decide, stuck
 from flowguard.core.run import Run, Values, finished
 from flowguard.handle import Event
 from flowguard.judge import Asked, Judged
@@ -58,25 +58,38 @@ class Refuser:
         refusal, attempt = cast(Refusal, judged.verdict), judged.attempt
         run = judged.run if judged.run is not None and judged.run.trail else None
         guide = guidance(self._flow, run, attempt)
-        url, method = self.way(guide.target, run.values if run else (), asked.environ)
+        values = self._values(run, attempt)
+        url, method = self.way(guide.target, values, asked.environ)
         caught = run is not None and not finished(self._flow, run) and stuck(self._flow, run, attempt.agrees)
         return Refused(
             flow=self._flow.name, reason=refusal.reason.value, state=refusal.state,
             current=run.current if run else None, missing=guide.missing, allowed=guide.allowed,
             target=url, redirects=guide.passes and url is not None, target_method=method,
-            led=self._led(asked, judged, refusal), start=self.way(self._flow.starts[0], (), asked.environ)[0],
+            led=self._led(asked, judged, refusal), start=self._start(run, attempt, values, asked.environ),
             stuck=caught, uncertain=run is not None and refusal.state in run.spent - run.done,
-            looping=brought.note.looping, retry_after=self._retry_after(refusal, run, asked.now),
+            looping=brought.note.looping, retry_after=self._retry_after(refusal, run, attempt),
             submission=attempt.submission, form=refusals.form_of(asked.environ, attempt.submission),
         )  # fmt: skip
 
-    def _retry_after(self, refusal: Refusal, run: Optional[Run], now: int) -> Optional[int]:
-        """Whole seconds until it is no longer too fast."""
-        if refusal.reason is not Reason.TOO_FAST:
+    def _values(self, run: Optional[Run], attempt: Attempt) -> Values:
+        """What targets are built from: the run's values, and the request's own where the run has none."""
+        return tuple({**dict(attempt.values), **dict(run.values if run else ())}.items())
+
+    def _start(self, run: Optional[Run], attempt: Attempt, values: Values, environ: Environ) -> Optional[str]:
+        """The URL of the first start that a GET would reach."""
+        flow = self._flow
+        ready = (name for name in flow.starts if passes(flow, run, name, attempt.now, attempt.agrees))
+        name = next(ready, None)
+        return None if name is None else self.way(name, values, environ)[0]
+
+    def _retry_after(self, refusal: Refusal, run: Optional[Run], attempt: Attempt) -> Optional[int]:
+        """Whole seconds until it is no longer too fast. A state that is not the current one must be entered first."""
+        if refusal.reason is not Reason.TOO_FAST or attempt.now is None:
             return None
-        names = [refusal.state, *(run.trail[-1:] if run else ())]
-        stayed = now - run.entered if run else 0
-        left = max((self._flow.states[name].min_time or 0) - stayed for name in names)
+        current = self._flow.states[run.trail[-1]] if run else None
+        left = (current.min_time or 0) - (attempt.now - run.entered) if run and current else 0
+        if attempt.submission and (current is None or refusal.state != current.name):
+            left = max(left, self._flow.states[refusal.state].min_time or 0)
         return max(1, -(-left // 1000))
 
     def _led(self, asked: Asked, judged: Judged, refusal: Refusal) -> Optional[str]:

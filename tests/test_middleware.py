@@ -298,6 +298,13 @@ def test_a_target_carries_the_values_of_the_run():
     assert visitor.get("/o/x/c").location == "/o/caf%C3%A9%207/a"
 
 
+def test_without_a_run_a_target_carries_the_values_of_the_request():
+    visitor, _ = guarded({"/o/<id>/a": {"to": ["/o/<id>/b"]}, "/o/<id>/b": {}})
+    refused = visitor.get("/o/7/b")
+    assert (refused.verdict, refused.location) == ((303, "not_started"), "/o/7/a")
+    assert visitor.get("/o/7/a").status == 200
+
+
 def test_a_script_of_htmx_is_told_where_the_page_should_go():
     visitor, _ = shop("GET /cart")
     response = visitor.call("POST", "/pay", HTTP_HX_REQUEST="true")
@@ -749,7 +756,8 @@ def test_a_form_is_not_sent_before_its_page_was_looked_at():
     clock = Clock()
     visitor, _ = shop("GET /cart", paths={"/shipping": {"to": ["/pay"], "submit": True, "min_seconds": 3}}, clock=clock)
     clock.now += 100
-    assert visitor.post("/shipping").reason == "too_fast"  # not entered yet
+    early = visitor.post("/shipping")  # not entered yet
+    assert (early.reason, early.header("Retry-After")) == ("too_fast", "3")
     go(visitor, "GET /shipping")
     assert visitor.post("/shipping").header("Retry-After") == "3"
     clock.now += 3
@@ -1405,6 +1413,20 @@ def test_what_a_payment_spent_is_kept_even_if_the_run_was_taken_back_meanwhile()
         go(visitor, step)
     assert visitor.post("/b").reason == "duplicate"
     assert app.calls.count("POST /b") == 1
+
+
+def test_a_page_for_a_stuck_visitor_links_a_start_that_lets_in():
+    visitor, app = guarded(
+        {"/a": {"start": True, "to": ["/pay"], "when": lambda context: context.run.current is None},
+         "/pay": {"once": True, "to": ["/done"]}, "/done": {}, "/b": {"start": True, "to": ["/pay"]}},
+    )  # fmt: skip
+    for step in ("GET /a", "GET /pay"):
+        go(visitor, step)
+    app.answers["POST /pay"] = FAULT
+    visitor.post("/pay")
+    page = visitor.get("/done")
+    assert [link in page.body for link in (b'href="/pay"', b'href="/a"', b'href="/b"')] == [True, False, True]
+    assert visitor.get("/b").status == 200
 
 
 def test_a_reset_while_a_payment_is_under_way_stays_a_reset():
