@@ -17,6 +17,8 @@ from flowguard.handle import Event, RunHandle
 from flowguard.middleware import FlowGuard
 from flowguard.refusals import Refused
 
+__version__ = "0.1.0"
+
 __all__ = [
     "Answer", "Attempt", "ConfigError", "Destination", "DuplicateTransition", "Event", "Flow", "FlowGuard",
     "FlowguardError", "InvalidTransition", "Kind", "LedgerUnavailable", "Outcome", "Overrule", "Passage", "Problem",

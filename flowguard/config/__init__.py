@@ -6,7 +6,7 @@ them, and here stands what comes of it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, Callable, Iterator, Mapping, NamedTuple, Optional, Sequence, Union
 
@@ -59,11 +59,15 @@ class Options:
 
 @dataclass(frozen=True)
 class Plan:
-    """A flow that loads: its definition for the rules, its keys for the paths, and the rest."""
+    """A flow that loads: its definition for the rules, its keys for the paths, and the rest.
+
+    where: the key path that problems with it begin with.
+    """
 
     definition: Definition
     keys: tuple[Key, ...]
     options: Options
+    where: str = field(compare=False)
 
     @cached_property
     def paths(self) -> Mapping[str, tuple[int, ...]]:
@@ -91,7 +95,7 @@ def _plan(flow: Draft) -> Plan:
         reject=options["reject"],
     )
     keys = tuple(Key(entry.written, entry.rule, entry.methods, entry.name) for entry in flow.entries)
-    return Plan(definition, keys, Options(**{field.name: own[field.name] for field in fields(Options)}))
+    return Plan(definition, keys, Options(**{one.name: own[one.name] for one in fields(Options)}), flow.place.path)
 
 
 def _state(flow: Draft, entry: Entry, position: int) -> State:
@@ -158,8 +162,8 @@ def configure(
     check_rules: CheckRules,
     clock: Any = None,
     known: Sequence[Problem] = (),
-) -> tuple[Plan, ...]:
-    """The plans of a guard, in order.
+) -> tuple[tuple[Plan, ...], Mapping[str, Any]]:
+    """The plans of a guard, in order, and the values of its own options.
 
     flow: a dict of paths, whose options are *options*; a `Flow`; or a list of them. ledger_wait, ledger_lease: seconds.
     ledger: only whether there is one is looked at. known: problems that were found elsewhere, to be raised with ours.
@@ -168,13 +172,13 @@ def configure(
     top: list[Problem] = []
     own = {"secret_key": secret_key, "ledger": ledger, "ledger_wait": ledger_wait, "ledger_lease": ledger_lease,
            "clock": clock}  # fmt: skip
-    read(own, GUARD_OPTIONS, lambda name: Place(name, top), unknown_option)
+    values = read(own, GUARD_OPTIONS, lambda name: Place(name, top), unknown_option)
     drafts = [read_draft(declared, ledger is not None) for declared in _declared(flow, options, top)]
     check_together(drafts, check_rules)
     problems = [*top, *known, *(found for one in drafts for found in one.problems)]
     if problems:
         raise ConfigError(problems)
-    return tuple(_plan(one) for one in drafts)
+    return tuple(_plan(one) for one in drafts), values
 
 
 def _declared(flow: Any, options: Mapping[str, Any], problems: list[Problem]) -> list[Declared]:

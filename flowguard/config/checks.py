@@ -85,10 +85,6 @@ def anything(value: object, _place: Place) -> Any:
     return value
 
 
-def function(value: object, place: Place) -> Any:
-    return value if callable(value) else place.wrong(f"is {kind(value)}. Give a callable.")
-
-
 def name(value: object, place: Place) -> Any:
     """A state's name: it stands in logs, pages and messages."""
     if isinstance(value, str) and value and value.isprintable():
@@ -112,8 +108,10 @@ def on_refusal(value: object, place: Place) -> Any:
     words = ("auto", "redirect", "conflict")
     if callable(value) or (isinstance(value, str) and value in words):
         return value
+    if isinstance(value, str) and ":" in value:
+        return function(value, place)
     hint = did_you_mean(value, words) if isinstance(value, str) else ""
-    return place.wrong(f"is {kind(value)}. Write {listed(words)}, or give a callable.{hint}")
+    return place.wrong(f"is {kind(value)}. Write {listed(words)}, or give a callable or its dotted name.{hint}")
 
 
 def mode(value: object, place: Place) -> Any:
@@ -130,11 +128,11 @@ def texts(value: object, place: Place) -> Any:
     return value
 
 
-# --- conditions ------------------------------------------------------------------------------------------------------
+# --- callables -------------------------------------------------------------------------------------------------------
 
 
-def condition(value: object, place: Place) -> Any:
-    """A callable, or its dotted name, which is imported now."""
+def function(value: object, place: Place) -> Any:
+    """A callable, or its dotted name, which is imported now: a file has no other way to give one."""
     if callable(value):
         return value
     if not isinstance(value, str):
@@ -206,7 +204,7 @@ def successors(value: Any, place: Place) -> Any:
 def _transition(agrees: object, place: Place) -> Any:
     if agrees is None or agrees is False:
         return place.wrong(f"is {agrees}. Give a condition, or write True for none.")
-    return condition(agrees, place)
+    return function(agrees, place)
 
 
 def groups(value: Any, place: Place) -> Any:

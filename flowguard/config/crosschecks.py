@@ -141,7 +141,7 @@ def _check_options(flow: Draft) -> None:
 
 def _add_condition(flow: Draft, source: str, to: Optional[str], condition: Condition) -> None:
     """A condition that was declared apart: of entering *source*, or of its transition to *to*."""
-    place = Place(f"{flow.name}.condition({source!r}{'' if to is None else f', {to!r}'})", flow.late)
+    place = Place(f"{flow.place.path}.condition({source!r}{'' if to is None else f', {to!r}'})", flow.late)
     entry = flow.states.get(source)
     if entry is None:
         place.wrong(_no_state(flow, source))

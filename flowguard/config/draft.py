@@ -33,12 +33,14 @@ class Declared:
     """What a flow was declared with, not yet read.
 
     conditions: (from, to, condition) of each that was declared apart; `to` is None for one of entering *from* itself.
-    Reading seals it: what would be declared later would be lost.
+    origin: what the key paths of its problems begin with, such as a file's name. Reading seals it: what would be
+    declared later would be lost.
     """
 
-    def __init__(self, paths: Any, options: Mapping[str, Any]) -> None:
+    def __init__(self, paths: Any, options: Mapping[str, Any], origin: str = "") -> None:
         self.paths = paths
         self.options = options
+        self.origin = origin
         self.conditions: list[tuple[str, Optional[str], Condition]] = []
         self.sealed = False
 
@@ -77,7 +79,7 @@ class Draft:
 
     def __init__(self, declared: Declared) -> None:
         self.name = _name(declared.options)
-        self.place = Place(self.name, [])
+        self.place = Place(declared.origin + self.name, [])
         self.options = read(declared.options, FLOW_OPTIONS, self.place.option, unknown_option)
         self.entries = [_entry(key, value, self.place) for key, value in _items(declared.paths, self.place)]
         self.states: dict[str, Entry] = {}
@@ -128,7 +130,7 @@ def _items(paths: Any, place: Place) -> list[tuple[Any, Any]]:
         place.wrong(f"is {kind(paths)}, not a dict of paths. Write {{'/cart': {{…}}}}.")
         return []
     if not paths:
-        place.wrong("has no states. Declare at least one path, such as {'/cart': {…}}.")
+        place.wrong("has no states. Declare at least one path, such as '/cart'.")
     return list(paths.items())
 
 

@@ -51,7 +51,7 @@ STATE_KEYS = _table(
     Setting("once", checks.flag, False),
     Setting("repeat", checks.flag, False),
     Setting("back", checks.choice(REFUSE, VIEW, EDIT)),
-    Setting("when", checks.condition),
+    Setting("when", checks.function),
     Setting("accept", checks.answers),
     Setting("reject", checks.answers),
     Setting("min_seconds", checks.duration),

@@ -1,0 +1,7 @@
+"""`python -m flowguard`: the command line."""
+
+import sys
+
+from flowguard.cli import main
+
+sys.exit(main())
