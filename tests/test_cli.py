@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
@@ -132,6 +134,12 @@ def test_a_reader_that_goes_away_is_no_reason_for_a_traceback(arguments, unbuffe
 def test_an_encoding_that_lacks_a_letter_gets_its_number():
     ended = called("check", write(WRONG), environment={"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"})
     assert "flow['/\\xe4'].onse: unknown key" in ended.stdout
+
+
+def test_what_stands_for_standard_output_is_spoken_to_as_well():
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        assert main(["check", write(FINE)]) == 0
+    assert said.getvalue() == "flow.toml: fine\n"
 
 
 class Stream:

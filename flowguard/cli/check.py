@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import secrets
-from typing import Any
+
+from werkzeug.exceptions import NotFound
 
 from flowguard.cli.arguments import add_file
 from flowguard.cli.terminal import paint, print_problems
@@ -21,13 +22,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     try:
         # A guard is what finds all of it: a secret is not in the file, and any will do.
-        FlowGuard.from_file(_no_application, arguments.file, secret_key=secrets.token_bytes(32))
+        FlowGuard.from_file(NotFound(), arguments.file, secret_key=secrets.token_bytes(32))
     except ConfigError as error:
         print_problems(error.problems)
         return 1
     print(f"{arguments.file}: {paint('fine', 'green')}")
     return 0
-
-
-def _no_application(_environ: Any, _start_response: Any) -> Any:
-    raise NotImplementedError("a configuration is looked at; nothing is served")
