@@ -18,32 +18,31 @@ PATIENCE = 10  # seconds that a visitor goes on asking where the answer is 503
 NAVIGATION = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Site": "same-origin", "Accept": "text/html"}
 
 
-class Gunicorn:
-    """A gunicorn that serves a module of tests/; use it as a context manager. `workers`, `threads`: how many."""
+class Server:
+    """A WSGI server as a process of its own; use it as a context manager. *environment* is added to ours."""
 
-    def __init__(self, module: str, workers: int = 1, threads: int = 1, **environment: Union[str, Path]) -> None:
-        kind = "gthread" if threads > 1 else "sync"
-        self._command = [
-            sys.executable, "-m", "gunicorn", "--bind", "127.0.0.1:0", "--workers", str(workers), "--threads",
-            str(threads), "--worker-class", kind, "--graceful-timeout", "5", module,
-        ]
+    announcement = ""  # what it says when it listens, with the port in a group
+
+    def __init__(self, *arguments: str, **environment: Union[str, Path]) -> None:
+        self._command = [sys.executable, *arguments]
         path = os.pathsep.join([str(HERE), str(HERE.parent), os.environ.get("PYTHONPATH", "")])
         own = {key: str(value) for key, value in environment.items()}
-        self._environment = {**os.environ, **own, "PYTHONPATH": path}
-        self._process: Optional[subprocess.Popen[str]] = None
+        self._environment = {**os.environ, **own, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
+        self._process: Optional[subprocess.Popen[bytes]] = None
         self.port = 0
+        self.told = ""  # what it has said so far
 
-    def __enter__(self) -> Gunicorn:
-        with tempfile.NamedTemporaryFile("r", suffix=".log") as log:
-            self._process = subprocess.Popen([*self._command, "--log-file", log.name], env=self._environment)
-            told = ""
+    def __enter__(self) -> Server:
+        with tempfile.NamedTemporaryFile("r", suffix=".log") as log, open(log.name, "ab") as own_end:
+            self._process = subprocess.Popen(self._command, env=self._environment, stdout=own_end, stderr=own_end)
             while self._process.poll() is None:
-                told += log.read()
-                match = re.search(r"Listening at: http://127\.0\.0\.1:(\d+)", told)
+                self.told += log.read()
+                match = re.search(self.announcement, self.told)
                 if match:
                     self.port = int(match[1])
                     return self
-        raise RuntimeError(f"gunicorn did not start:\n{told}")
+            self.told += log.read()
+        raise RuntimeError(f"{self._command} did not start:\n{self.told}")
 
     def __exit__(self, *_exc: object) -> None:
         self.stop()
@@ -56,6 +55,28 @@ class Gunicorn:
             self._process = None
 
 
+class Gunicorn(Server):
+    """A gunicorn that serves a module of tests/. `workers`, `threads`: how many."""
+
+    announcement = r"Listening at: http://127\.0\.0\.1:(\d+)"
+
+    def __init__(self, module: str, workers: int = 1, threads: int = 1, **environment: Union[str, Path]) -> None:
+        kind = "gthread" if threads > 1 else "sync"
+        super().__init__(
+            "-m", "gunicorn", "--bind", "127.0.0.1:0", "--workers", str(workers), "--threads", str(threads),
+            "--worker-class", kind, "--graceful-timeout", "5", module, **environment,
+        )  # fmt: skip
+
+
+class Waitress(Server):
+    """A waitress that serves a module of tests/."""
+
+    announcement = r"Serving on http://127\.0\.0\.1:(\d+)"
+
+    def __init__(self, module: str, **environment: Union[str, Path]) -> None:
+        super().__init__("-m", "waitress", "--listen=127.0.0.1:0", module, **environment)
+
+
 class Browser:
     """A visitor: a cookie jar and page visits. `refused` holds the reasons of all refusals that it met."""
 
@@ -64,16 +85,22 @@ class Browser:
         self.cookies = dict(cookies or {})
         self.refused: list[str] = []
         self.page: Optional[str] = None  # the page that the shop showed last
+        self.body = b""  # of the last answer
 
-    def request(self, method: str, path: str, timeout: float = 30) -> tuple[int, dict[str, str]]:
-        """One request; raises OSError or HTTPException where the server breaks off."""
+    def request(
+        self, method: str, path: str, timeout: float = 30, body: bytes = b"go=1"
+    ) -> tuple[int, dict[str, str]]:
+        """One request; a POST sends the form *body*. Raises OSError or HTTPException where the server breaks off."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
         try:
             cookie = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
-            body = b"go=1" if method == "POST" else None
-            connection.request(method, path, body, {**NAVIGATION, "Cookie": cookie})
+            headers = {**NAVIGATION, "Cookie": cookie}
+            if method == "POST":
+                connection.request(method, path, body, {**headers, "Content-Type": "application/x-www-form-urlencoded"})
+            else:
+                connection.request(method, path, headers=headers)
             response = connection.getresponse()
-            response.read()
+            self.body = response.read()
         finally:
             connection.close()
         for header in response.headers.get_all("Set-Cookie", []):

@@ -306,10 +306,13 @@ class Pair:
         return "no way to begin" if self.run is None else f"no way on: {self.run.facts()}"
 
     def is_over_for_good(self, run: Run) -> bool:
-        """A finished run whose current state is the only start, and takes no GET: a submission of it is a duplicate,
-        by line 2, and there is nothing else. Who wants more than one writes `repeat`."""
-        only = self.model.starts == [run.current] and not self.model.get_path(run.current)
-        return only and self.model.finished(run)
+        """Two kinds of flow leave a visitor nothing but the run's `ttl`, by the letter. Where the only start takes no
+        GET and is an end, a second submission of it is a duplicate (line 2): who wants more writes `repeat`. And where
+        `max_seconds` are over, but each next step is an earlier page, it is looked at for ever (lines 4 and 5)."""
+        model, current = self.model, run.current
+        once_for_all = model.finished(run) and model.starts == [current] and not model.get_path(current)
+        late = self.visitor.now - run.since > model.max_seconds(current)
+        return once_for_all or (late and all(model.line_5(run, s, True) for s in model.to(current)))
 
     def ways(self) -> Iterator[tuple[str, str]]:
         """What submits the current state, enters another or a start, or goes back by `edit`."""

@@ -218,7 +218,11 @@ def test_every_block_is_of_a_language_that_is_executed_here():
     assert not re.search(r"^ +```", README, re.MULTILINE)
 
 
-@pytest.mark.parametrize("block", blocks("python"))
+# The recipes for frameworks are run by test_frameworks.py, each in front of its framework.
+HERE_TOO = [case for case in blocks("python") if case.values[0].section != "Frameworks"]
+
+
+@pytest.mark.parametrize("block", HERE_TOO)
 def test_a_python_block_runs_and_what_it_makes_answers(block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FLOW_SECRET", SECRET)
@@ -608,7 +612,7 @@ def test_numbers_of_the_code_are_told_as_they_are():
 
 
 def test_it_is_not_longer_than_a_reader_bears():
-    assert len(README.splitlines()) <= 1000
+    assert len(README.splitlines()) <= 1_300
     assert max(len(line) for line in README.splitlines() if not line.startswith("|")) <= 160
 
 
