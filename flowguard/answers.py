@@ -56,6 +56,11 @@ def read_answer(
     return Answer(number, html, to, overrule), location, said if overrule is None else None
 
 
+def header_of(headers: Headers, name: str) -> str:
+    """The value of a header of the answer; empty where there is none."""
+    return next((value for key, value in headers if key.lower() == name), "")
+
+
 def _overrule(said: Optional[str]) -> Optional[Overrule]:
     return Overrule(said) if said in {known.value for known in Overrule} else None
 

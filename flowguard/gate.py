@@ -23,6 +23,7 @@ from flowguard.reading import (
     Environ,
     StartResponse,
     ask_for_the_page,
+    ask_in_plain,
     hand_over_body,
     is_preflight,
     methods_of,
@@ -30,6 +31,7 @@ from flowguard.reading import (
 )  # fmt: skip
 from flowguard.refusing import Refuser, mount_of, set_cookies
 from flowguard.visit import Brought, Jar, Kit, Visit
+from flowguard.withholding import Withheld
 
 Select = Callable[[str], str]  # a method to the name of the state that it asks for
 
@@ -40,6 +42,7 @@ class Gate:
     def __init__(self, app: Application, plan: Plan, kit: Kit, refuser: Refuser, jars: tuple[Jar, Jar]) -> None:
         self._app, self._kit, self._refuser, self._jars = app, kit, refuser, jars
         self.flow, self._options = plan.definition, plan.options
+        self._searched = frozenset(state.name for state in self.flow.states.values() if state.texts)
         self._judge = Judge(self.flow, kit.keeper, plan.options.max_body)
 
     def serve(
@@ -121,7 +124,11 @@ class Gate:
         hand_over_body(environ)
         if passage.kind in (Kind.ENTER, Kind.BEGIN):
             ask_for_the_page(environ)
-        return Exchange(visit, start_response).call(self._app, environ)
+        exchange = Exchange(visit, start_response)
+        if passage.state not in self._searched or passage.kind in (Kind.PEEK, Kind.LOOK):
+            return exchange.call(self._app, environ)
+        ask_in_plain(environ)
+        return exchange.call(lambda environ, start: Withheld(visit, start).call(self._app, environ), environ)
 
     def _refuse(
         self, asked: Asked, judged: Judged, brought: Brought, start_response: StartResponse

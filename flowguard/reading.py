@@ -87,6 +87,12 @@ def ask_for_the_page(environ: Environ) -> None:
         environ.pop(key, None)
 
 
+def ask_in_plain(environ: Environ) -> None:
+    """The answer's text will be looked at: it must not be compressed, nor be a part of the page."""
+    for key in ("HTTP_ACCEPT_ENCODING", "HTTP_RANGE"):
+        environ.pop(key, None)
+
+
 _BODY = "flowguard.body"  # what was read of the body; None: it can't be had any more
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from typing import Callable, NamedTuple, Optional
 
-from flowguard.answers import OVERRULE, Lookup, read_answer
+from flowguard.answers import OVERRULE, Lookup, header_of, read_answer
 from flowguard.cookie import Cookie, Found
 from flowguard.core.flow import REFUSE, Definition
-from flowguard.core.outcome import NO_ANSWER, Answer, Outcome, Settled, settle
+from flowguard.core.outcome import NO_ANSWER, Answer, Outcome, Settled, settle, undecided
 from flowguard.core.passage import Passage
 from flowguard.core.run import Run, finished
 from flowguard.handle import Event, RunHandle
@@ -17,6 +17,7 @@ from flowguard.judge import Judged
 from flowguard.keeping import Keeper
 from flowguard.notes import Note, Notes
 from flowguard.reading import Environ, may_take_cookie
+from flowguard.searching import Search
 
 logger = logging.getLogger("flowguard.decision")
 
@@ -53,7 +54,7 @@ class Visit:
 
     __slots__ = (
         "_answer", "_base", "_brought", "_environ", "_handle", "_held", "_judged", "_kit", "_led", "_passage",
-        "_settled",
+        "_settled", "_texts",
     )  # fmt: skip
 
     def __init__(
@@ -64,6 +65,7 @@ class Visit:
         # An application may change the environ: a Location is read against the request as it came.
         self._environ, self._base = environ, dict(environ)
         self._answer: Answer = NO_ANSWER
+        self._texts: frozenset[str] = frozenset()  # what was found in an answer that was held back
         self._led: Optional[str] = None
         self._settled = Settled(self._held.run, Outcome.NOTHING)
 
@@ -72,6 +74,7 @@ class Visit:
     def answered(self, status: str, headers: Headers) -> Headers:
         headers = list(headers)
         self._answer, self._led, odd = read_answer(status, headers, self._base, self._kit.lookup)
+        self._answer = self._answer._replace(texts=self._texts)
         if odd is not None:
             logger.warning("the application said %r in its Flowguard header: not one of our words", odd)
         self._judge_answer()
@@ -95,6 +98,28 @@ class Visit:
         self._answer, self._led = NO_ANSWER, None
         self._judge_answer()
         self.settle()
+
+    # --- what an answer that is held back asks for (see `withholding.Reader`) -------------------------------------
+
+    def search(self, status: str, headers: Headers) -> Optional[Search]:
+        answer, _, _ = read_answer(status, headers, self._base, self._kit.lookup)
+        self._answer = answer._replace(overrule=answer.overrule or self._handle.overrule)
+        self._texts = frozenset()
+        texts = self._undecided()
+        try:
+            content = header_of(headers, "content-encoding"), header_of(headers, "content-type")
+            return Search(texts, *content) if texts else None
+        except ValueError as error:
+            logger.warning("state %r of flow %r: %s", self._passage.state, self._kit.flow.name, error)
+            return None
+
+    def decided(self, search: Search) -> bool:
+        self._texts = search.found
+        return not self._undecided()
+
+    def _undecided(self) -> frozenset[str]:
+        answer = self._answer._replace(texts=self._texts)
+        return undecided(self._kit.flow, self._held.run, self._passage, answer)
 
     # --- its parts ----------------------------------------------------------------------------------------------
 

@@ -128,14 +128,15 @@ def test_every_key_of_a_state_arrives():
         "/first": {"state": "first", "start": True, "to": {"second": True}},
         "/second": {
             "state": "second", "to": {"first": "shop_rules:in_stock", "last": in_stock}, "requires": ["first"],
-            "submit": True, "repeat": True, "back": "view", "when": "shop_rules:Rules.paid", "accept": [200, "/ok*"],
+            "submit": True, "repeat": True, "back": "view", "when": "shop_rules:Rules.paid",
+            "accept": [200, "/ok*", "body:Thank you"],
             "reject": ("https://pay.example/*", 302), "min_seconds": 1.5, "max_seconds": 20, "on_refusal": "conflict",
         },
         "/last": {"state": "last", "end": True, "requires": ["first", ["second", "first"]]},
     })  # fmt: skip
     assert read.definition.states["second"] == State(
         "second", to={"first": in_stock, "last": in_stock}, requires=(("first",),), submit=True, repeat=True,
-        back="view", when=in_stock, accept=Answers(frozenset({200}), (Glob.of("/ok*"),)),
+        back="view", when=in_stock, accept=Answers(frozenset({200}), (Glob.of("/ok*"),), frozenset({"Thank you"})),
         reject=Answers(frozenset({302}), (Glob.of("https://pay.example/*"),)), min_time=1500, max_time=20_000,
         on_refusal="conflict",
     )  # fmt: skip
@@ -446,13 +447,16 @@ OF_A_FLOW = [
         "flow['/a'].reject[1]: is the string '200', and no Location begins so. Write 200.",
         "flow['/a'].reject[2]: is the string '', and no Location begins so. Write '/'.",
     ], id="globs that match nothing"),
-    pytest.param({"/a": {"accept": ["body:Thank you"]}}, [
-        "flow['/a'].accept[0]: is the string 'body:Thank you': this version does not have 'body:'. Use statuses and "
-        "Location globs.",
-    ], id="a glob of a later version"),
-    pytest.param({"/a": {"accept": [200, "/x", 200, "/x"]}}, [
-        "flow['/a'].accept[2]: 200 stands here twice. Remove one.",
-        "flow['/a'].accept[3]: '/x' stands here twice. Remove one.",
+    pytest.param({"/a": {"accept": ["body:", "body: Thank you"]}}, [
+        "flow['/a'].accept[0]: is the string 'body:': a text is not empty, and neither begins nor ends with white "
+        "space. Write 'body:Thank you'.",
+        "flow['/a'].accept[1]: is the string 'body: Thank you': a text is not empty, and neither begins nor ends with "
+        "white space. Write 'body:Thank you'.",
+    ], id="texts that nobody means"),
+    pytest.param({"/a": {"accept": [200, "/x", "body:x", 200, "/x", "body:x"]}}, [
+        "flow['/a'].accept[3]: 200 stands here twice. Remove one.",
+        "flow['/a'].accept[4]: '/x' stands here twice. Remove one.",
+        "flow['/a'].accept[5]: 'body:x' stands here twice. Remove one.",
     ], id="answers twice"),
     pytest.param({"/a": {"min_seconds": 0, "max_seconds": -1}}, [
         f"flow['/a'].min_seconds: is 0. {SECONDS}", f"flow['/a'].max_seconds: is -1. {SECONDS}",
@@ -536,6 +540,9 @@ OF_OPTIONS = [
         "flow(reject)[1]: is the string 'login*', and no Location begins so. Write '/login*'.",
         "flow(reject)[0]: is 401. Of a flow, write Location globs only; a status belongs to a state's reject.",
     ], id="a status that fails everywhere"),
+    pytest.param({"reject": ["body:Sorry"]}, [
+        "flow(reject)[0]: is 'body:Sorry'. Of a flow, write Location globs only; a text belongs to a state's reject.",
+    ], id="a text that fails everywhere"),
     pytest.param({"cookie_name": "my;cookie"}, [
         "flow(cookie_name): is the string 'my;cookie'. Write a token: letters, digits, '-', '_' or '.'.",
     ], id="a cookie's name with a semicolon"),

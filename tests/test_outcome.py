@@ -16,6 +16,7 @@ from flowguard.core.outcome import (
     read,
     row_for,
     settle,
+    undecided,
 )
 from flowguard.core.passage import Attempt, Kind, Passage, decide
 from flowguard.core.run import Run, exhausted, finished
@@ -109,6 +110,53 @@ def test_what_the_deployer_says_comes_first(answer, safe, submission):
     where = run("/a")
     assert read(REJECTING, where, request(REJECTING, where, "/b", False), answer) is safe
     assert read(REJECTING, where, request(REJECTING, where, "/b", True), answer) is submission
+
+
+SPEAKING = flow(
+    state("/a", "/b", start=True),
+    state("/b", "/c", submit=True, accept=globs("/paid", statuses=(201,))._replace(texts=frozenset({"Thank you"})),
+          reject=globs("/no")._replace(texts=frozenset({"Sorry", "Thank you, but"}))),
+    state("/c"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("texts", "safe", "submission"),
+    [
+        ((), Outcome.ENTERED, Outcome.SHOWN),
+        (("Thank you",), Outcome.ENTERED, Outcome.SUCCESS),
+        (("Sorry",), Outcome.NOTHING, Outcome.FAILED),
+        (("Thank you", "Thank you, but"), Outcome.NOTHING, Outcome.FAILED),
+    ],
+    ids=["no text", "an accepted text", "a rejected text", "`reject` wins"],
+)
+def test_a_text_in_the_answer_decides_for_both_kinds_of_request(texts, safe, submission):
+    where, answer = run("/a"), HTML._replace(texts=frozenset(texts))
+    assert read(SPEAKING, where, request(SPEAKING, where, "/b", False), answer) is safe
+    assert read(SPEAKING, where, request(SPEAKING, where, "/b", True), answer) is submission
+
+
+@pytest.mark.parametrize(
+    ("answer", "left"),
+    [
+        (HTML, ["Sorry", "Thank you", "Thank you, but"]),
+        (HTML._replace(texts=frozenset({"Thank you"})), ["Sorry", "Thank you, but"]),
+        (HTML._replace(texts=frozenset({"Sorry"})), []),
+        (Answer(201), ["Sorry", "Thank you, but"]),
+        (to("/no"), []),
+        (HTML._replace(overrule=Overrule.FAILED), []),
+    ],
+    ids=["a page", "an accepted text was found", "a rejected text was found", "an accepted status",
+         "a rejected redirect", "the application has said it"],
+)  # fmt: skip
+def test_only_texts_that_could_still_decide_are_looked_for(answer, left):
+    where = run("/a")
+    assert sorted(undecided(SPEAKING, where, request(SPEAKING, where, "/b", True), answer)) == left
+
+
+def test_in_the_answer_to_a_look_nothing_is_looked_for():
+    passage = request(SPEAKING, run("/a"), "/b", False, peek=True)
+    assert undecided(SPEAKING, run("/a"), passage, HTML) == frozenset()
 
 
 @pytest.mark.parametrize(

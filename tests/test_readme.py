@@ -628,6 +628,19 @@ def test_a_plain_page_counts_where_it_is_accepted():
     assert bare.posts == ["/details", "/confirm"]
 
 
+def test_of_two_pages_that_are_both_a_200_the_text_says_which_one_counts():
+    pages = iter([b"We could not take your order.", b"Thank you!", b"Thank you!"])
+
+    def bare(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("Content-Type", "text/html")])
+        return [next(pages) if environ["REQUEST_METHOD"] == "POST" else b"<form>"]
+
+    visitor = Visitor(run(block_of("Did it count?", 1), bare)["application"])
+    visitor.go("/confirm", "POST /confirm")
+    assert reason(visitor.get("/thanks")) == "skipped"
+    visitor.go("POST /confirm", "/thanks")
+
+
 def test_a_redirect_that_is_rejected_leaves_the_step_free():
     leads = iter(["/retry?why=card", "https://pay.example/1"])
     bare = Application(lambda method, path: next(leads) if (method, path) == ("POST", "/confirm") else None)
@@ -826,7 +839,8 @@ def test_a_payment_in_doubt_gets_a_page_that_says_so_and_the_start_is_open():
 
 def test_the_questions_table_says_what_was_just_tried():
     assert [row[2] for row in table("the application answers the payment by")] == [
-        '`"accept": [200]`', "that path's state into `to`, or a glob into `accept`",
+        '`"accept": [200]`, or `["body:Thank you"]` where a failed form is a 200 page, too',
+        "that path's state into `to`, or a glob into `accept`",
         '`"accept": ["https://pay.example/*"]`', "nothing: it was not paid",
     ]  # fmt: skip
 

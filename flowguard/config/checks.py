@@ -227,28 +227,35 @@ def groups(value: Any, place: Place) -> Any:
 # --- answers ---------------------------------------------------------------------------------------------------------
 
 
+BODY = "body:"  # what a text begins with
+
+
 def answers(value: Any, place: Place) -> Any:
-    """Statuses and Location globs."""
-    statuses: dict[int, None] = {}
-    globs: dict[str, None] = {}
+    """Statuses, Location globs and texts of the answer."""
+    statuses: dict[Any, None] = {}
+    globs: dict[Any, None] = {}
+    texts: dict[Any, None] = {}
     for item, where in _items(value, place, "[200, '/thanks*']"):
-        if isinstance(item, str):
-            checked, seen = _glob(item, where), globs
+        if not isinstance(item, str):
+            checked, seen = _status(item, where), statuses
+        elif item.startswith(BODY):
+            checked, seen = _text(item, where), texts
         else:
-            checked, seen = _status(item, where), statuses  # type: ignore[assignment]  # one of two dicts
+            checked, seen = _glob(item, where), globs
         if checked in seen:
             where.wrong(f"{item!r} stands here twice. Remove one.")
         elif checked is not WRONG:
             seen[checked] = None
-    return Answers(frozenset(statuses), tuple(Glob.of(text) for text in globs))
+    return Answers(frozenset(statuses), tuple(Glob.of(text) for text in globs), frozenset(texts))
 
 
 def globs_only(value: Any, place: Place) -> Any:
-    """Location globs: what fails everywhere can't be told by a status."""
+    """Location globs: what fails everywhere can't be told by a status or a text."""
     found = answers(value, place)
-    for item, where in _items(value, place, "") if found.statuses else []:
-        if isinstance(item, int):
-            where.wrong(f"is {item}. Of a flow, write Location globs only; a status belongs to a state's reject.")
+    for item, where in _items(value, place, "") if found.statuses or found.texts else []:
+        if isinstance(item, int) or item.startswith(BODY):
+            sort = "a text" if isinstance(item, str) else "a status"
+            where.wrong(f"is {shown(item)}. Of a flow, write Location globs only; {sort} belongs to a state's reject.")
     return found
 
 
@@ -258,9 +265,16 @@ def _status(value: Any, place: Place) -> Any:
     return place.wrong(f"is {kind(value)}. Write a status from 100 to 599, or a Location glob such as '/thanks*'.")
 
 
+def _text(item: str, place: Place) -> Any:
+    text = item[len(BODY) :]
+    if text and text == text.strip():
+        return text
+    remedy = shown(BODY + text.strip()) if text.strip() else "'body:Thank you'"
+    return place.wrong(f"is {kind(item)}: a text is not empty, and neither begins nor ends with white space. "
+                       f"Write {remedy}.")  # fmt: skip
+
+
 def _glob(text: str, place: Place) -> Any:
-    if text.startswith("body:"):
-        return place.wrong(f"is {kind(text)}: this version does not have 'body:'. Use statuses and Location globs.")
     if text[:1] in ("/", "*") or re.match(r"[A-Za-z][A-Za-z0-9+.*-]*:", text):
         return text
     remedy = text if text.isdigit() else f"'/{text}'"

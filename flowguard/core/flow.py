@@ -48,10 +48,11 @@ class Glob(NamedTuple):
 
 
 class Answers(NamedTuple):
-    """Which answers of the application an `accept` or a `reject` speaks of."""
+    """Which answers of the application an `accept` or a `reject` speaks of. texts: of ``"body:TEXT"``."""
 
     statuses: frozenset[int] = frozenset()
     globs: tuple[Glob, ...] = ()
+    texts: frozenset[str] = frozenset()
 
 
 NO_ANSWERS = Answers()
@@ -87,6 +88,11 @@ class State:
     @property
     def end(self) -> bool:
         return not self.to
+
+    @property
+    def texts(self) -> frozenset[str]:
+        """What is to be looked for in the answers to its requests."""
+        return self.accept.texts | self.reject.texts
 
 
 @dataclass(frozen=True)

@@ -53,12 +53,16 @@ class Destination(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """The application's answer, as the rules see it. A status of 0: it raised before it answered."""
+    """The application's answer, as the rules see it. A status of 0: it raised before it answered.
+
+    texts: those of the state's `accept` and `reject` that stand in it.
+    """
 
     status: int
     html: bool = False
     to: Optional[Destination] = None
     overrule: Optional[Overrule] = None
+    texts: frozenset[str] = frozenset()
 
 
 NO_ANSWER = Answer(0)
@@ -97,6 +101,8 @@ class Row(NamedTuple):
 
 def _matches(answers: Answers, case: Case) -> bool:
     if case.submission and case.answer.status in answers.statuses:
+        return True
+    if not answers.texts.isdisjoint(case.answer.texts):
         return True
     to = case.answer.to
     return to is not None and any(glob.matches(_subject(to, glob.text)) for glob in answers.globs)
@@ -181,9 +187,23 @@ ROWS = (
 
 def row_for(flow: Definition, run: Run, passage: Passage, answer: Answer) -> Row:
     """The first row of the table that applies."""
-    elsewhere = answer.to is not None and not run.agrees_with(answer.to.values)
-    case = Case(flow, flow.states[passage.state], passage.submission, answer, run.trail, elsewhere)
+    case = _case(flow, run, passage, answer)
     return next(row for row in ROWS if row.applies(case))
+
+
+def _case(flow: Definition, run: Run, passage: Passage, answer: Answer) -> Case:
+    elsewhere = answer.to is not None and not run.agrees_with(answer.to.values)
+    return Case(flow, flow.states[passage.state], passage.submission, answer, run.trail, elsewhere)
+
+
+def undecided(flow: Definition, run: Run, passage: Passage, answer: Answer) -> frozenset[str]:
+    """The texts that would change what *answer* means if they were found in it, beside those that were."""
+    if answer.overrule is not None or passage.kind in (Kind.PEEK, Kind.LOOK, Kind.COMPANION):
+        return frozenset()
+    case = _case(flow, run, passage, answer)
+    if _rejected(case):
+        return frozenset()
+    return case.state.reject.texts if _accepted(case) else case.state.texts
 
 
 def read(flow: Definition, run: Run, passage: Passage, answer: Answer) -> Outcome:
