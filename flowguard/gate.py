@@ -89,7 +89,8 @@ class Gate:
             return replies.send(replies.method_not_allowed(("GET", "POST")), environ, start_response)
         brought = self._brought(asked)
         cookies = [] if brought.found.run is None else [brought.jar.cookie.write(self._forgotten(asked, brought))]
-        start = self._refuser.way(self.flow.starts[0], (), environ)[0] or f"{mount_of(environ)}/"
+        known = brought.found.run.values if brought.found.run is not None else ()
+        start = self._refuser.way(self.flow.starts[0], self._refuser.varying(known), environ)[0] or f"{mount_of(environ)}/"
         headers = [("Location", start), ("Cache-Control", "no-store"), *set_cookies(environ, brought, cookies)]
         return replies.send(replies.plain("303 See Other", "Start again.\n", headers), environ, start_response)
 

@@ -92,6 +92,11 @@ def _converter(spec: str) -> BaseConverter:
     return converter
 
 
+def variables_of(rule: str) -> tuple[str, ...]:
+    """The names of a rule's variables, in order, whatever else may be wrong with it."""
+    return tuple(match[2] for match in _VARIABLE.finditer(rule))
+
+
 def parse(rule: str) -> tuple[list[str], list[Variable]]:
     """A rule's literals and, between them, its variables. Raises ValueError, LookupError or TypeError, as werkzeug."""
     if "<" not in rule:

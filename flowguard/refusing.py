@@ -72,8 +72,14 @@ class Refuser:
         )  # fmt: skip
 
     def _values(self, run: Optional[Run], attempt: Attempt) -> Values:
-        """What targets are built from: the run's values, and the request's own where the run has none."""
-        return tuple({**dict(attempt.values), **dict(run.values if run else ())}.items())
+        """What targets are built from: the run's values, and the request's own where the run has none, or where they
+        may vary."""
+        held = run.values if run else ()
+        return tuple({**dict(attempt.values), **dict(held), **dict(self.varying(attempt.values))}.items())
+
+    def varying(self, values: Values) -> Values:
+        """Those of *values* that a run does not hold."""
+        return tuple(pair for pair in values if pair[0] in self._flow.vary)
 
     def _start(self, run: Optional[Run], attempt: Attempt, values: Values, environ: Environ) -> Optional[str]:
         """The URL of the first start that a GET would reach."""

@@ -90,6 +90,7 @@ def _plan(flow: Draft) -> Plan:
         states={name: _state(flow, entry, before) for before, (name, entry) in enumerate(flow.states.items())},
         companions={name: _companion(entry) for name, entry in flow.companions.items()},
         restart=options["restart"],
+        vary=frozenset(one.name for one in options["vary"]),
         ttl=options["ttl"],
         idle=options["idle"],
         reject=options["reject"],

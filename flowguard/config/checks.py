@@ -22,7 +22,7 @@ Check = Callable[[Any, Place], Any]
 
 
 class Reference(NamedTuple):
-    """The name of a state, where it was written; in a `to`, with its condition."""
+    """The name of a state (or of a rule's variable), where it was written; in a `to`, with its condition."""
 
     name: str
     place: Place
@@ -90,6 +90,18 @@ def name(value: object, place: Place) -> Any:
     if isinstance(value, str) and value and value.isprintable():
         return value
     return place.wrong(f"is {kind(value)}. Write a name: a string, not empty, of printable characters.")
+
+
+def variables(value: Any, place: Place) -> Any:
+    """Names of rule variables, each once."""
+    found = [(item, where) for item, where in _items(value, place, "['lang']") if variable(item, where) is not WRONG]
+    return _once(Reference(item, where) for item, where in found)
+
+
+def variable(value: object, place: Place) -> Any:
+    if isinstance(value, str) and re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", value):
+        return value
+    return place.wrong(f"is {kind(value)}. Write the name of a rule's variable, such as 'lang' of '/<lang>/cart'.")
 
 
 def flow_name(value: object, place: Place) -> Any:

@@ -8,6 +8,7 @@ from flowguard.config.draft import CheckRules, Declared, Draft, Entry
 from flowguard.config.places import Place, did_you_mean
 from flowguard.config.settings import COMPANION_KEYS, STATE_KEYS
 from flowguard.core.flow import Condition
+from flowguard.patterns import variables_of
 
 
 def read_draft(declared: Declared, ledger: bool) -> Draft:
@@ -24,6 +25,7 @@ def read_draft(declared: Declared, ledger: bool) -> Draft:
         _check_companion(entry)
     _check_keys(found)
     _check_options(found)
+    _check_variables(found)
     for source, to, condition in declared.conditions:
         _add_condition(found, source, to, condition)
     _check_starts(found)
@@ -137,6 +139,14 @@ def _check_options(flow: Draft) -> None:
     for entry in flow.entries:
         if entry.rule and entry.rule == options["reset"]:
             at("reset").wrong(f"is the path of {entry.written!r}. Use another: the guard answers it itself.")
+
+
+def _check_variables(flow: Draft) -> None:
+    """A variable that an option names is one that the paths have."""
+    known = {name for entry in flow.entries for name in variables_of(entry.rule)}
+    for one in flow.options["vary"]:
+        if one.name not in known:
+            one.place.wrong(f"no path has a variable {one.name!r}.{did_you_mean(one.name, known)}")
 
 
 def _add_condition(flow: Draft, source: str, to: Optional[str], condition: Condition) -> None:

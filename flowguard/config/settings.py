@@ -72,6 +72,7 @@ FLOW_OPTIONS = _table(
     Setting("reset", checks.path),
     Setting("ttl", checks.duration, 14_400),  # four hours
     Setting("idle", checks.duration),
+    Setting("vary", checks.variables, ()),
     Setting("reject", checks.globs_only, ("*/login*", "*/signin*")),
     Setting("on_refusal", checks.on_refusal, "auto"),
     Setting("mode", checks.mode, "enforce"),
@@ -88,7 +89,7 @@ FLOW_OPTIONS = _table(
     Setting("texts", checks.texts),
 )
 #: Options of the contract that this version does not have.
-LATER_OPTIONS = ("bind", "instance", "vary", "fence", "open", "exempt")
+LATER_OPTIONS = ("bind", "instance", "fence", "open", "exempt")
 
 GUARD_OPTIONS = _table(
     Setting("secret_key", safeguards.secret, REQUIRED),

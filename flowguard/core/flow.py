@@ -112,6 +112,7 @@ class Definition:
     states: Mapping[str, State]
     companions: Mapping[str, Companion] = field(default_factory=dict)
     restart: bool = False
+    vary: frozenset[str] = frozenset()  # rule variables that may change within a run
     ttl: int = 14_400_000
     idle: Optional[int] = None
     reject: Answers = NO_ANSWERS

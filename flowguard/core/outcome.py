@@ -192,7 +192,7 @@ def row_for(flow: Definition, run: Run, passage: Passage, answer: Answer) -> Row
 
 
 def _case(flow: Definition, run: Run, passage: Passage, answer: Answer) -> Case:
-    elsewhere = answer.to is not None and not run.agrees_with(answer.to.values)
+    elsewhere = answer.to is not None and not run.agrees_with(answer.to.values, flow.vary)
     return Case(flow, flow.states[passage.state], passage.submission, answer, run.trail, elsewhere)
 
 
@@ -306,10 +306,10 @@ def _succeeded(flow: Definition, run: Run, passage: Passage, now: int) -> Run:
 
 def _counted(flow: Definition, before: Run, after: Run, passage: Passage, now: int) -> Run:
     """Where the exhausted state is a start, a new run begins in it at once: done and spent only as far as this
-    request made it so. And every change counts."""
+    request made it so. And every change counts, and takes the latest values of `vary` along."""
     if after.trail and not after.closed and exhausted(flow, after) and flow.states[after.trail[-1]].start:
         name = after.trail[-1]
         mine = frozenset({name}) if name == passage.state else NOTHING
         again = after.begun(name, passage.values, now)
         after = again._replace(done=after.done & mine, spent=(after.spent - before.spent) & mine)
-    return after.counted(now)
+    return (after.varying(passage.values, flow.vary) if flow.vary and after.trail else after).counted(now)

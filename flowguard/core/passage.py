@@ -126,7 +126,7 @@ def decide(flow: Definition, run: Optional[Run], attempt: Attempt) -> Verdict:
     state = flow.states.get(attempt.state)
     if state is None:
         return _companion(flow, run, attempt)
-    case = Case(flow, run, state, attempt, run.agrees_with(attempt.values))
+    case = Case(flow, run, state, attempt, run.agrees_with(attempt.values, flow.vary))
     for line in LINES:
         verdict = line(case)
         if verdict is not None:
@@ -213,7 +213,7 @@ LINES: tuple[Callable[[Case], Optional[Verdict]], ...] = (_line_1, _line_2, _lin
 def _companion(flow: Definition, run: Run, attempt: Attempt) -> Verdict:
     """A companion path passes only if the current state is in its list; else `illegal`."""
     within = flow.companions[attempt.state].within
-    if run.current in within and run.agrees_with(attempt.values):
+    if run.current in within and run.agrees_with(attempt.values, flow.vary):
         return Passage(Kind.PEEK if attempt.peek else Kind.COMPANION, attempt.state, attempt.submission, 0)
     return Refusal(Reason.ILLEGAL, attempt.state, 0)
 

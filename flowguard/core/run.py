@@ -25,7 +25,8 @@ class Run(NamedTuple):
     history: the transitions taken, (from, to), each once, by its latest taking.
     done: states of which a submission counted since they were last entered.
     spent: `once` states that never pass again in this run.
-    values: the rule variables, (name, text as in the path), that hold for the whole run.
+    values: the rule variables, (name, text as in the path), that hold for the whole run; of those in `vary`, the
+        latest at the last change.
     started, changed, entered: milliseconds since the epoch: of the run, its last change, the current state.
     closed: the application said that the run is finished.
     """
@@ -97,12 +98,18 @@ class Run(NamedTuple):
         added = tuple(pair for pair in values if pair[0] not in known)
         return self._replace(values=self.values + added) if added else self
 
-    def agrees_with(self, values: Values) -> bool:
-        """Is no variable in *values* another than the run's?"""
+    def varying(self, values: Values, vary: frozenset[str]) -> Run:
+        """The same with the latest values of the variables that may change."""
+        latest = dict(self.values)
+        latest.update((name, value) for name, value in values if name in vary)
+        return self._replace(values=tuple(latest.items()))
+
+    def agrees_with(self, values: Values, vary: frozenset[str] = NOTHING) -> bool:
+        """Is no variable in *values*, but for those that may change, another than the run's?"""
         if not values or not self.values:
             return True
         known = dict(self.values)
-        return all(known.get(name, value) == value for name, value in values)
+        return all(known.get(name, value) == value or name in vary for name, value in values)
 
 
 def exhausted(flow: Definition, run: Run) -> bool:
