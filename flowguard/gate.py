@@ -30,6 +30,7 @@ from flowguard.reading import (
     new_body,
 )  # fmt: skip
 from flowguard.refusing import Refuser, mount_of, set_cookies
+from flowguard.replies import Response
 from flowguard.visit import Brought, Jar, Kit, Visit
 from flowguard.withholding import Withheld
 
@@ -44,15 +45,20 @@ class Gate:
         self.flow, self._options = plan.definition, plan.options
         self._searched = frozenset(state.name for state in self.flow.states.values() if state.texts)
         self._judge = Judge(self.flow, kit.keeper, plan.options.max_body)
+        self._allow = {name: _methods_beside(plan, name) for name in self.flow.effects}
 
     def serve(
         self, environ: Environ, start_response: StartResponse, select: Select, args: Mapping[str, Any], values: Values
     ) -> Iterable[bytes]:
         """Judge a request for one of the flow's paths; the application or a refusal answers it."""
+        asked = self._asked(environ, select, args, values)
+        shut = self._shut(asked, select) if self._allow else None
+        if shut is not None:
+            replies.drain(environ)
+            return replies.send(shut, environ, start_response)
         if self._options.preflight and is_preflight(environ):
             return self._app(environ, start_response)
         new_body(environ)
-        asked = self._asked(environ, select, args, values)
         brought = self._brought(asked)
         try:
             judged = self._judge.judge(asked, brought.found)
@@ -90,9 +96,17 @@ class Gate:
         brought = self._brought(asked)
         cookies = [] if brought.found.run is None else [brought.jar.cookie.write(self._forgotten(asked, brought))]
         known = brought.found.run.values if brought.found.run is not None else ()
-        start = self._refuser.way(self.flow.starts[0], self._refuser.varying(known), environ)[0] or f"{mount_of(environ)}/"
+        start = self._refuser.beginning(known, environ) or f"{mount_of(environ)}/"
         headers = [("Location", start), ("Cache-Control", "no-store"), *set_cookies(environ, brought, cookies)]
         return replies.send(replies.plain("303 See Other", "Start again.\n", headers), environ, start_response)
+
+    def _shut(self, asked: Asked, select: Select) -> Optional[Response]:
+        """The 405 of a HEAD or OPTIONS where a GET has effects: the application might do what it does for a GET."""
+        for method in ("HEAD", "OPTIONS"):
+            allow = self._allow.get(select(method)) if method in asked.methods.all else None
+            if allow is not None:
+                return replies.method_not_allowed(allow)
+        return None
 
     # --- its parts ----------------------------------------------------------------------------------------------
 
@@ -123,7 +137,7 @@ class Gate:
         visit = Visit(self._kit, environ, judged, passage, brought, handle)
         environ["flowguard.run"] = handle
         hand_over_body(environ)
-        if passage.kind in (Kind.ENTER, Kind.BEGIN):
+        if passage.kind in (Kind.ENTER, Kind.BEGIN) or passage.by_get:
             ask_for_the_page(environ)
         exchange = Exchange(visit, start_response)
         if passage.state not in self._searched or passage.kind in (Kind.PEEK, Kind.LOOK):
@@ -141,3 +155,10 @@ class Gate:
             self._kit.keeper.replace(judged.held, run, asked.now)
             judged = judged._replace(held=judged.held._replace(run=run))
         return self._refuser.refuse(asked, judged, brought, start_response)
+
+
+def _methods_beside(plan: Plan, name: str) -> tuple[str, ...]:
+    """What the paths of a state with effects take; of a key that takes every method, the two that forms send."""
+    rules = {plan.keys[position].rule for position in plan.paths[name]}
+    found = {method for key in plan.keys if key.rule in rules for method in key.methods or ("GET", "POST")}
+    return tuple(sorted(found - {"HEAD", "OPTIONS"}))

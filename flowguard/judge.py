@@ -91,21 +91,22 @@ class Judge:
 
     def _would_claim(self, asked: Asked, run: Run) -> bool:
         """Would the run that the cookie tells let this request through, as a submission that must be alone?"""
-        if not asked.methods.submission or usable(self._flow, run, asked.now) is not None:
+        attempt = self._attempt(asked, asked.names[-1])
+        if not attempt.submission or usable(self._flow, run, asked.now) is not None:
             return False
-        verdict = decide(self._flow, run, _attempt(asked, asked.names[-1], None, everything_agrees))
+        verdict = decide(self._flow, run, attempt)
         return isinstance(verdict, Passage) and verdict.claim
 
     def _newest(self, asked: Asked, run: Run, text: str) -> Held:
         """Safe requests, and companions, which change nothing, go on by the cookie where the ledger is silent."""
-        if asked.methods.submission and any(name in self._flow.states for name in asked.names):
+        if any(name in self._flow.states and self._attempt(asked, name).submission for name in asked.names):
             return self._keeper.newest(run, text, asked.now)
         return self._keeper.newest_or_cookie(run, text, asked.now)
 
     def standing(self, asked: Asked, brought: Found, reason: Reason) -> Judged:
         """Where the visitor stands, for a request that is refused for *reason*, whatever the run: by the cookie alone
         where the ledger has just been silent."""
-        attempt = _attempt(asked, asked.names[-1], None, everything_agrees)
+        attempt = self._attempt(asked, asked.names[-1])
         refusal = Refusal(reason, attempt.state, 0)
         if brought.run is None:
             return Judged(refusal, attempt, Held(Run("")), True)
@@ -117,7 +118,7 @@ class Judge:
     def _on(self, asked: Asked, held: Held) -> Judged:
         """Decide on the newest run, if it can still be used."""
         if held.busy:
-            attempt = _attempt(asked, asked.names[-1], None, everything_agrees)
+            attempt = self._attempt(asked, asked.names[-1])
             return Judged(Refusal(Reason.BUSY, attempt.state, 0), attempt, held, False)
         if not held.run.trail:
             return self._decide(asked, held, None, True)
@@ -137,7 +138,7 @@ class Judge:
         run = None if invented else held.run
         try:
             for name in asked.names:
-                attempt = _attempt(asked, name, lost, self._asker(asked, run, name))
+                attempt = self._attempt(asked, name, lost, self._asker(asked, run, name))
                 verdict = decide(self._flow, run, attempt)
                 if isinstance(verdict, Refusal):
                     break
@@ -165,7 +166,11 @@ class Judge:
 
         return agrees
 
-
-def _attempt(asked: Asked, name: str, lost: Optional[Reason], agrees: Agrees) -> Attempt:
-    methods = asked.methods
-    return Attempt(name, methods.submission, asked.now, methods.peek, asked.values, agrees, lost)
+    def _attempt(
+        self, asked: Asked, name: str, lost: Optional[Reason] = None, agrees: Agrees = everything_agrees
+    ) -> Attempt:
+        """The request as a request for *name*: a safe one is a submission where a GET has effects."""
+        methods = asked.methods
+        by_get = not methods.submission and not methods.peek and name in self._flow.effects
+        submission = methods.submission or by_get
+        return Attempt(name, submission, asked.now, methods.peek, asked.values, agrees, lost, by_get)

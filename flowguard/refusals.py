@@ -67,6 +67,7 @@ class Refused(NamedTuple):
     redirects: a GET of the target would pass. target_method: the method that reaches it, where that is not GET.
     led: where the first submission led, if a duplicate may go there. start: the first step, for a stuck run.
     stuck: nothing leads on in this run. uncertain: the outcome of the last submission is not known.
+    by_get: the submission was a GET of a page with effects: a link that was followed.
     looping: the visitor was redirected again and again, so a page takes the place of a redirect. retry_after: seconds.
     """
 
@@ -86,6 +87,7 @@ class Refused(NamedTuple):
     looping: bool = False
     retry_after: Optional[int] = None
     submission: bool = False
+    by_get: bool = False
     form: Form = Form.OTHER
 
 
@@ -246,7 +248,7 @@ def _situation(refused: Refused) -> str:
 
 def _note(refused: Refused, said: Words) -> tuple[Phrase, ...]:
     """What was typed is not to be lost unnoticed."""
-    if not refused.submission:
+    if not refused.submission or refused.by_get:
         return ()
     again = refused.uncertain or refused.reason in AGAIN or refused.reason == Reason.BUSY
     return (said.phrase("not_taken_again" if again else "not_taken"),)

@@ -44,6 +44,11 @@ class Refuser:
             return self._custom(how, asked, refused, set_cookies(asked.environ, brought, cookies), start_response)
         return self._standard(str(how), asked, refused, brought, cookies, start_response)
 
+    def beginning(self, values: Values, environ: Environ) -> Optional[str]:
+        """The URL of the first start that takes a GET; of a run's *values*, it has those that a run does not hold."""
+        name = next((name for name in self._flow.starts if self._flow.states[name].get), None)
+        return None if name is None else self.way(name, self._varying(values), environ)[0]
+
     def way(self, name: str, values: Values, environ: Environ) -> tuple[Optional[str], Optional[str]]:
         """The URL of a state, below the mount point, and the method that it takes where that is not GET."""
         keys = [(number, self._plan.keys[number]) for number in self._plan.paths[name]]
@@ -68,16 +73,17 @@ class Refuser:
             led=self._led(asked, judged, refusal), start=self._start(run, attempt, values, asked.environ),
             stuck=caught, uncertain=run is not None and refusal.state in run.spent - run.done,
             looping=brought.note.looping, retry_after=self._retry_after(refusal, run, attempt),
-            submission=attempt.submission, form=refusals.form_of(asked.environ, attempt.submission),
+            submission=attempt.submission, by_get=attempt.by_get,
+            form=refusals.form_of(asked.environ, attempt.submission),
         )  # fmt: skip
 
     def _values(self, run: Optional[Run], attempt: Attempt) -> Values:
         """What targets are built from: the run's values, and the request's own where the run has none, or where they
         may vary."""
         held = run.values if run else ()
-        return tuple({**dict(attempt.values), **dict(held), **dict(self.varying(attempt.values))}.items())
+        return tuple({**dict(attempt.values), **dict(held), **dict(self._varying(attempt.values))}.items())
 
-    def varying(self, values: Values) -> Values:
+    def _varying(self, values: Values) -> Values:
         """Those of *values* that a run does not hold."""
         return tuple(pair for pair in values if pair[0] in self._flow.vary)
 
@@ -106,8 +112,9 @@ class Refuser:
         to = destination(led.location, asked.environ, self._kit.lookup)
         if to.state is None:
             return led.location
-        there = judged.attempt._replace(state=to.state, submission=False, values=to.values, lost=None)
-        return led.location if isinstance(decide(self._flow, judged.run, there), Passage) else None
+        there = Attempt(to.state, False, asked.now, values=to.values, agrees=judged.attempt.agrees)
+        would_pass = isinstance(decide(self._flow, judged.run, there), Passage)
+        return led.location if would_pass and self._flow.states[to.state].get else None
 
     # --- who says it --------------------------------------------------------------------------------------------
 

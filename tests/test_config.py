@@ -305,8 +305,8 @@ OF_A_FLOW = [
         "flow: has no start: '/a', its first state, says that it is none. Mark a state as start.",
     ], id="no start"),
     pytest.param({"POST /a": {"once": True, "to": ["/b"]}, "/b": {}}, [
-        "flow['POST /a']: nobody could begin: no start takes a GET, and a state that is `once` or has `min_seconds` "
-        "is not submitted before a run has begun. Let a start take GET.",
+        "flow['POST /a']: nobody could begin: no start takes a GET (without `effects`), and a state that is `once` "
+        "or has `min_seconds` is not submitted before a run has begun. Let a start take GET.",
     ], id="a start that no first request can reach"),
     pytest.param({"/a": {}, "/b": 5}, [
         "flow['/b']: is 5. Write a dict, or the name of the state that this path belongs to.",
@@ -334,8 +334,7 @@ OF_A_FLOW = [
     pytest.param({"/a": {"onse": True}}, ["flow['/a'].onse: unknown key. Did you mean 'once'?"], id="a misspelt key"),
     pytest.param({"/a": {"zzz": True, 5: 1}}, ["flow['/a'].zzz: unknown key.", "flow['/a'][5]: unknown key."],
                  id="keys like no other"),
-    pytest.param({"/a": {"effects": True, "undoes": ["/b"]}}, [
-        "flow['/a'].effects: this version does not have this key. Leave it out.",
+    pytest.param({"/a": {"undoes": ["/b"]}}, [
         "flow['/a'].undoes: this version does not have this key. Leave it out.",
     ], id="keys of a later version"),
     pytest.param({"/a": {"state": ""}}, [
@@ -467,6 +466,17 @@ OF_A_FLOW = [
     pytest.param({"/a": {"min_seconds": "5", "max_seconds": True}}, [
         f"flow['/a'].min_seconds: is the string '5'. {SECONDS}", f"flow['/a'].max_seconds: is True. {SECONDS}",
     ], id="times of other types"),
+    pytest.param({"/a": {"to": ["POST /b"]}, "POST /b": {"effects": True}}, [
+        "flow['POST /b'].effects: is True, but no path of it takes GET. Let one take it, or remove `effects`.",
+    ], id="effects of a GET that is not taken"),
+    pytest.param({"/a": {"to": ["/b"]}, "/b": {"effects": True, "min_seconds": 5}}, [
+        "flow['/b'].min_seconds: can't stand beside `effects`: whatever enters the state is a submission, and so "
+        "always too fast. Write it for the state before.",
+    ], id="effects that would always come too soon"),
+    pytest.param({"/a": {"effects": True, "once": True}}, [
+        "flow['/a']: nobody could begin: no start takes a GET (without `effects`), and a state that is `once` or has "
+        "`min_seconds` is not submitted before a run has begun. Let a start take GET.",
+    ], id="a start that would be submitted before there is a run"),
     pytest.param({"/a": {"min_seconds": 20, "max_seconds": 10}}, [
         "flow['/a'].min_seconds: is 20, more than max_seconds (10): nobody could leave in time.",
     ], id="more than there is time"),
@@ -514,10 +524,15 @@ OF_OPTIONS = [
     pytest.param({"zzz": 1}, ["flow(zzz): unknown option."], id="an option like no other"),
     pytest.param({"ledger": None}, ["flow(ledger): is an option of the guard. Write FlowGuard(…, ledger=…)."],
                  id="an option of the guard"),
-    pytest.param(dict.fromkeys(("bind", "instance", "vary", "fence", "open", "exempt"), True), [
+    pytest.param(dict.fromkeys(("bind", "instance", "fence", "open", "exempt"), True), [
         f"flow({name}): this version does not have this option. Leave it out."
-        for name in ("bind", "instance", "vary", "fence", "open", "exempt")
+        for name in ("bind", "instance", "fence", "open", "exempt")
     ], id="options of a later version"),
+    pytest.param({"vary": "lang"}, ["flow(vary): is a string, not a list. Write ['lang']."], id="a string to vary"),
+    pytest.param({"vary": ["la ng", 5]}, [
+        f"flow(vary)[{place}]: is {what}. Write the name of a rule's variable, such as 'lang' of '/<lang>/cart'."
+        for place, what in enumerate(["the string 'la ng'", "5"])
+    ], id="what is no variable's name"),
     pytest.param({"mode": "report"}, [
         "flow(mode): is the string 'report', which this version does not have. Write 'enforce'.",
     ], id="a mode of a later version"),
@@ -587,6 +602,27 @@ OF_OPTIONS = [
 @pytest.mark.parametrize(("options", "expected"), OF_OPTIONS)
 def test_options_are_refused_with(options, expected):
     assert wrong({"/a": {}}, options) == expected
+
+
+LANGUAGES = {"/<lang>/cart": {"to": ["/pay/<int:id>"]}, "/pay/<int:id>": {}}
+
+OF_VARIABLES = [
+    pytest.param({"vary": ["lnag", "sku"]}, [
+        "flow(vary)[0]: no path has a variable 'lnag'. Did you mean 'lang'?",
+        "flow(vary)[1]: no path has a variable 'sku'.",
+    ], id="names that no path has"),
+    pytest.param({"vary": ["lang", "lang"]}, ["flow(vary)[1]: 'lang' stands here twice. Remove one."],
+                 id="a name twice"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("options", "expected"), OF_VARIABLES)
+def test_variables_are_refused_with(options, expected):
+    assert wrong(LANGUAGES, options) == expected
+
+
+def test_variables_that_vary_arrive():
+    assert plan(LANGUAGES, vary=["lang"]).definition.vary == {"lang"}
 
 
 REMEDY = "Make one with: python -c 'import secrets; print(secrets.token_urlsafe(32))'."
@@ -708,7 +744,7 @@ def test_rules_of_all_flows_are_checked_together():
 def test_everything_is_named_at_once_in_the_order_of_declaration():
     declared = {
         "/cart": {"to": ["/pya"], "start": "yes"},
-        "/pay": {"onse": True, "to": "/cart", "min_seconds": "3", "effects": True},
+        "/pay": {"onse": True, "to": "/cart", "min_seconds": "3", "undoes": ["/cart"]},
         "basket": "/crat",
         "GET /pay": {"once": True, "repeat": True},
     }
@@ -723,7 +759,7 @@ def test_everything_is_named_at_once_in_the_order_of_declaration():
         "checkout['/pay'].onse: unknown key. Did you mean 'once'?",
         "checkout['/pay'].to: is a string, not a list. Write ['/cart'].",
         f"checkout['/pay'].min_seconds: is the string '3'. {SECONDS}",
-        "checkout['/pay'].effects: this version does not have this key. Leave it out.",
+        "checkout['/pay'].undoes: this version does not have this key. Leave it out.",
         f"checkout['basket']: is no path. {KEY_FORM}",
         "checkout['basket']: no state '/crat'. Did you mean '/cart'?",
         "checkout['GET /pay'].once: can't stand beside `repeat`. Remove one of the two.",
@@ -779,7 +815,7 @@ def test_every_field_of_a_state_has_its_key():
 
 
 def test_every_option_has_its_place():
-    of_the_definition = {"name", "restart", "ttl", "idle", "reject"}
+    of_the_definition = {"name", "restart", "ttl", "idle", "vary", "reject"}
     of_the_states = {"ordered", "back"}
     fields = {field.name for field in dataclasses.fields(Options)}
     assert set(FLOW_OPTIONS) == fields | of_the_definition | of_the_states

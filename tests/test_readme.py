@@ -684,6 +684,23 @@ def test_conditions_read_path_and_form_and_the_application_still_gets_the_body()
     assert visitor.post("/confirm", data={"terms": "yes", "note": "x" * 1_048_576}).status_code in (200, 413)
 
 
+def test_a_language_may_change_on_the_way():
+    visitor = Visitor(run(block_of("A language in the path"))["application"])
+    visitor.go("/en/cart", "/de/pay")
+    assert location(visitor.get("/fr/done")) == "/fr/pay"
+
+
+def test_a_link_of_a_mail_is_followed_once():
+    bare = Application(lambda method, path: {"POST /register": "/confirm/x", "GET /confirm/x": "/welcome"}.get(
+        f"{method} {path}"))  # fmt: skip
+    visitor = Visitor(run(block_of("A GET that does something"), bare)["application"])
+    visitor.go("/register", "POST /register")
+    assert visitor.send("HEAD", "/confirm/x").status_code == 405
+    assert location(visitor.go("/confirm/x")) == "/welcome"
+    again = visitor.get("/confirm/x")
+    assert (again.status_code, reason(again), location(again)) == (303, "duplicate", "/welcome")
+
+
 def test_words_can_be_replaced():
     visitor = Visitor(run(block_of("Your own words and pages"))["application"])
     visitor.go("/cart", "/shipping")

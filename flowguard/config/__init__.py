@@ -116,12 +116,13 @@ def _state(flow: Draft, entry: Entry, position: int) -> State:
         when=values["when"],
         accept=values["accept"] or NO_ANSWERS,
         reject=values["reject"] or NO_ANSWERS,
+        effects=values["effects"],
         min_time=values["min_seconds"],
         max_time=values["max_seconds"],
         on_refusal=values["on_refusal"],
-        get=takes.get,
-        unsafe=takes.unsafe,
-        submission=takes.submission,
+        get=takes.get and not values["effects"],
+        unsafe=takes.unsafe or values["effects"],
+        submission=takes.submission or values["effects"],
     )
 
 

@@ -24,6 +24,8 @@ def read_draft(declared: Declared, ledger: bool) -> Draft:
     for entry in found.companions.values():
         _check_companion(entry)
     _check_keys(found)
+    for entry in found.states.values():
+        _check_effects(found, entry)
     _check_options(found)
     _check_variables(found)
     for source, to, condition in declared.conditions:
@@ -98,6 +100,17 @@ def _check_limits(entry: Entry) -> None:
         entry.place.key("min_seconds").wrong(
             f"is {given['min_seconds']}, more than max_seconds ({given['max_seconds']}): nobody could leave in time."
         )
+
+
+def _check_effects(flow: Draft, entry: Entry) -> None:
+    """Where a GET is a submission, there must be one, and it can't have to come later."""
+    if not entry.values["effects"]:
+        return
+    if not flow.takes[entry.name].get:
+        entry.place.key("effects").wrong("is True, but no path of it takes GET. Let one take it, or remove `effects`.")
+    if entry.values["min_seconds"] is not None:
+        entry.place.key("min_seconds").wrong("can't stand beside `effects`: whatever enters the state is a submission, "
+                                             "and so always too fast. Write it for the state before.")  # fmt: skip
 
 
 def _check_companion(entry: Entry) -> None:
@@ -196,11 +209,12 @@ def _check_beginning(flow: Draft) -> None:
     """A `once` state, or one with `min_seconds`, is not submitted without a run: a run begins there by a GET alone."""
     starts = [entry for entry in flow.states.values() if entry.values["start"]]
     for entry in starts:
-        if flow.takes[entry.name].get or not (entry.values["once"] or entry.values["min_seconds"]):
+        safe = flow.takes[entry.name].get and not entry.values["effects"]
+        if safe or not (entry.values["once"] or entry.values["min_seconds"]):
             return
     starts[0].place.wrong(
-        "nobody could begin: no start takes a GET, and a state that is `once` or has `min_seconds` is not submitted "
-        "before a run has begun. Let a start take GET."
+        "nobody could begin: no start takes a GET (without `effects`), and a state that is `once` or has "
+        "`min_seconds` is not submitted before a run has begun. Let a start take GET."
     )
 
 

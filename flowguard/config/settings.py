@@ -54,13 +54,14 @@ STATE_KEYS = _table(
     Setting("when", checks.function),
     Setting("accept", checks.answers),
     Setting("reject", checks.answers),
+    Setting("effects", checks.flag, False),
     Setting("min_seconds", checks.duration),
     Setting("max_seconds", checks.duration),
     Setting("on_refusal", checks.on_refusal),
     Setting("within", checks.names),
 )
 #: Keys of the contract that this version does not have.
-LATER_KEYS = ("effects", "undoes")
+LATER_KEYS = ("undoes",)
 #: What may stand beside `within`.
 COMPANION_KEYS = ("state", "on_refusal", "within")
 

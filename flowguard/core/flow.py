@@ -64,7 +64,8 @@ class State:
 
     `requires` is in conjunctive form: of each group, one must be completed. `get` and `unsafe` say which methods the
     state's paths take: a GET, and any that is not safe; `submission`, whether any request is judged as a submission of
-    it (not where another key of its path takes all the unsafe methods).
+    it (not where another key of its path takes all the unsafe methods). A GET of a state with `effects` is a
+    submission: for the rules it takes none that is safe, so that nobody is ever sent there.
     """
 
     name: str
@@ -78,6 +79,7 @@ class State:
     when: Optional[Condition] = None
     accept: Answers = NO_ANSWERS
     reject: Answers = NO_ANSWERS
+    effects: bool = False
     min_time: Optional[int] = None
     max_time: Optional[int] = None
     on_refusal: object = None
@@ -116,6 +118,11 @@ class Definition:
     ttl: int = 14_400_000
     idle: Optional[int] = None
     reject: Answers = NO_ANSWERS
+
+    @cached_property
+    def effects(self) -> frozenset[str]:
+        """The states of which a GET is a submission."""
+        return frozenset(state.name for state in self.states.values() if state.effects)
 
     @cached_property
     def starts(self) -> tuple[str, ...]:

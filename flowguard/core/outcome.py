@@ -76,11 +76,13 @@ class Settled(NamedTuple):
 
 
 class Case(NamedTuple):
-    """What a row looks at. `trail` is the run's; `elsewhere`: the redirect's path has other values than the run."""
+    """What a row looks at. `by_get`: a submission by a GET. `trail` is the run's; `elsewhere`: the redirect's path has
+    other values than the run."""
 
     flow: Definition
     state: State
     submission: bool
+    by_get: bool
     answer: Answer
     trail: tuple[str, ...]
     elsewhere: bool
@@ -157,6 +159,10 @@ def _page(case: Case) -> bool:
     return not case.submission and _is_2xx(case)
 
 
+def _page_of_effects(case: Case) -> bool:
+    return case.by_get and _is_2xx(case)
+
+
 def _without_page(case: Case) -> bool:
     return _is_2xx(case) and (case.answer.status in (201, 202, 204, 205) or not case.answer.html)
 
@@ -178,6 +184,7 @@ ROWS = (
     Row("a redirect to a state in the trail", _to_the_trail, Outcome.BACK, Outcome.BACK, Outcome.FAILED),
     Row("any other redirect", _redirect, Outcome.NOTHING, Outcome.UNKNOWN),
     Row("2xx, for a safe request", _page, Outcome.ENTERED, Outcome.NOTHING),
+    Row("2xx, for a GET of a state with `effects`", _page_of_effects, Outcome.NOTHING, Outcome.SUCCESS),
     Row("201, 202, 204, 205, or another 2xx that is not HTML", _without_page, Outcome.NOTHING, Outcome.SUCCESS),
     Row("2xx HTML", _is_2xx, Outcome.NOTHING, Outcome.SHOWN),
     Row("4xx", _is_4xx, Outcome.NOTHING, Outcome.FAILED),
@@ -193,7 +200,7 @@ def row_for(flow: Definition, run: Run, passage: Passage, answer: Answer) -> Row
 
 def _case(flow: Definition, run: Run, passage: Passage, answer: Answer) -> Case:
     elsewhere = answer.to is not None and not run.agrees_with(answer.to.values, flow.vary)
-    return Case(flow, flow.states[passage.state], passage.submission, answer, run.trail, elsewhere)
+    return Case(flow, flow.states[passage.state], passage.submission, passage.by_get, answer, run.trail, elsewhere)
 
 
 def undecided(flow: Definition, run: Run, passage: Passage, answer: Answer) -> frozenset[str]:

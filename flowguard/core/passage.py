@@ -69,6 +69,7 @@ class Attempt(NamedTuple):
 
     state: the name of the state (or companion) whose path was asked for.
     submission: anything but a safe request.
+    by_get: it is a submission by a GET, because the state has effects.
     now: milliseconds since the epoch; None leaves every time aside.
     peek: HEAD and OPTIONS: judged like GET, and never change a run.
     values: the path's variables, (name, text).
@@ -83,6 +84,7 @@ class Attempt(NamedTuple):
     values: Values = ()
     agrees: Agrees = everything_agrees
     lost: Optional[Reason] = None
+    by_get: bool = False
 
 
 class Passage(NamedTuple):
@@ -95,6 +97,7 @@ class Passage(NamedTuple):
     line: int
     values: Values = ()
     claim: bool = False
+    by_get: bool = False
 
 
 class Refusal(NamedTuple):
@@ -226,7 +229,7 @@ def _pass(case: Case, kind: Kind, line: int) -> Passage:
     if attempt.peek:
         kind = Kind.PEEK
     claim = attempt.submission and not case.state.repeat
-    return Passage(kind, attempt.state, attempt.submission, line, attempt.values, claim)
+    return Passage(kind, attempt.state, attempt.submission, line, attempt.values, claim, attempt.by_get)
 
 
 def _refuse(case: Case, reason: Reason, line: int) -> Refusal:
