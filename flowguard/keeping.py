@@ -9,31 +9,27 @@ import threading
 import time
 from typing import Callable, NamedTuple, Optional, TypeVar, cast
 
+from flowguard import records
 from flowguard.cookie import Codec
 from flowguard.core.flow import SKEW, Definition
-from flowguard.core.outcome import Answer, Settled, settle
+from flowguard.core.outcome import Answer, Outcome, Settled, settle
 from flowguard.core.passage import Attempt, Passage, decide, quietly
 from flowguard.core.run import Run
 from flowguard.errors import LedgerUnavailable
 from flowguard.ledgers.base import Claim, Ledger, Record
+from flowguard.records import Led
 
 logger = logging.getLogger("flowguard.ledger")
 
 Answered = TypeVar("Answered")
 
-MAX_LED = 2_000  # characters of a Location that are kept (CONTRACT 5)
 # Submissions of one process that wait for another at the same time; further ones are busy at once. Each holds a thread
 # of the server's for up to `ledger_wait`, so this bounds what they can hold together.
 MAX_WAITING = 16
+# What came of a submission whose answer is worth keeping: one in doubt is not led there again, whatever it was told.
+KNOWN = frozenset(Outcome) - {Outcome.UNKNOWN, Outcome.NOTHING}
 FIRST_PAUSE, LAST_PAUSE = 0.005, 0.05  # seconds between two looks at a claim, growing
 MAX_WRITES = 8  # tries to write a change that others overtake; each means that somebody else's was written
-
-
-class Led(NamedTuple):
-    """Where a submission of `state` led: the Location of its answer, as the application wrote it."""
-
-    state: str
-    location: str
 
 
 class Held(NamedTuple):
@@ -64,7 +60,7 @@ class Keeper:
         """The newest run of *run*'s id; *text* is how the cookie wrote it. Raises LedgerUnavailable."""
         if self._ledger is None:
             return Held(run)
-        return self._merge(run, text, self._read(run, now))
+        return self._merge(run, text, self._read(run, now), now)
 
     def newest_or_cookie(self, run: Run, text: str, now: int) -> Held:
         """The same, for an answer that can do without the ledger."""
@@ -102,7 +98,7 @@ class Keeper:
     def _try_claim(self, run: Run, text: str, claim: Claim, now: int) -> Held:
         for _ in range(MAX_WRITES):
             record = self._claim(run, text, claim, now)
-            held = self._merge(run, text, record)
+            held = self._merge(run, text, record, now)
             if record.claim is not None and record.claim.token == claim.token:
                 return held._replace(token=claim.token)
             if record.claim is not None and record.claim.until > now / 1000:
@@ -111,18 +107,26 @@ class Keeper:
         return held._replace(busy=True)
 
     def _bury(self, run: Run, record: Record, now: int) -> None:
-        """The lease of a submission is over: its worker died. A `once` state may have been done, so it is spent; an
-        ordinary one is free again."""
-        claim, left = record.claim, self._decoded(record)
+        """Say of a submission whose lease is over what it left. This is written even where it left nothing: whoever
+        has read the record before must see that another submission may have begun since."""
+        claim, entry = record.claim, records.read(record.text)
         if claim is None:
             return
-        logger.warning("a submission of %r in flow %r ended without an answer", claim.state, self._flow.name)
-        state = self._flow.states.get(claim.state)
-        if left is None or state is None or not state.once or claim.state in left.spent:
+        logger.warning("a submission of %r in flow %r ended without an answer (run %s)",
+                       claim.state, self._flow.name, records.digest(run.id))  # fmt: skip
+        left = self._codec.decode(entry.run)
+        if left is None:
             self._release(run, claim.token, now)
-        else:
-            spent = left.spending(claim.state).counted(now)
-            self._write(spent, record.version, claim.token, None, now)
+            return
+        after = self._without_answer(left, claim)
+        led = entry.led if after is left else None
+        self._write(after.counted(now), record.version, claim.token, led, now)
+
+    def _without_answer(self, run: Run, claim: Claim) -> Run:
+        """The lease of a submission is over: its worker died. A `once` state may have been done, so it is spent; an
+        ordinary one is free again."""
+        state = self._flow.states.get(claim.state)
+        return run.spending(state.name) if state is not None and state.once else run
 
     # --- after the application ----------------------------------------------------------------------------------
 
@@ -142,34 +146,35 @@ class Keeper:
             if held.version == 0 and not passage.submission:
                 return settled  # a mere visitor takes no place
             kept = Led(passage.state, led) if led is not None and passage.submission else None
-            return settled._replace(run=self._keep(held, attempt, answer, settled.run, kept, now))
+            return settled._replace(run=self._keep(held, attempt, answer, settled, kept, now))
         except LedgerUnavailable:
             return settled
 
-    def _keep(self, held: Held, attempt: Attempt, answer: Answer, after: Run, led: Optional[Led], now: int) -> Run:
-        run, version = after, held.version
+    def _keep(
+        self, held: Held, attempt: Attempt, answer: Answer, settled: Settled, led: Optional[Led], now: int
+    ) -> Run:
+        after, version = settled, held.version
         for _ in range(MAX_WRITES):
-            if self._write(run, version, held.token, led, now):
+            if self._write(after.run, version, held.token, led if after.outcome in KNOWN else None, now):
                 break
-            record = self._read(run, now)
+            record = self._read(after.run, now)
             version = 0 if record is None else record.version
             newest = None if record is None else self._decoded(record)
             if newest is not None:
-                run, applied = self._judged_again(held.run, newest, attempt, answer, after, now)
-                led = led if applied else None
-        return run
+                after = self._judged_again(held.run, newest, attempt, answer, settled.run, now)
+        return after.run
 
     def _judged_again(
         self, before: Run, newest: Run, attempt: Attempt, answer: Answer, after: Run, now: int
-    ) -> tuple[Run, bool]:
-        """The change, against the newest run, and True; if it is refused there, only what it spent in the same run."""
+    ) -> Settled:
+        """The change, against the newest run; if it is refused there, only what it spent in the same run."""
         verdict = decide(self._flow, newest, attempt._replace(now=None, agrees=quietly(attempt.agrees)))
         if isinstance(verdict, Passage):
-            return settle(self._flow, newest, verdict, answer, now).run, True
+            return settle(self._flow, newest, verdict, answer, now)
         spent = after.spent - before.spent - newest.spent
         if newest.first != before.first or not spent:
-            return newest, False
-        return newest._replace(spent=newest.spent | spent).counted(now), False
+            return Settled(newest, Outcome.NOTHING)
+        return Settled(newest._replace(spent=newest.spent | spent).counted(now), Outcome.NOTHING)
 
     def replace(self, held: Held, run: Run, now: int) -> None:
         """Keep *run* (emptied by a reset or an expiry) in place of what the ledger holds, if it holds anything."""
@@ -194,33 +199,34 @@ class Keeper:
 
     # --- what they share ----------------------------------------------------------------------------------------
 
-    def _merge(self, run: Run, text: str, record: Optional[Record]) -> Held:
-        """Where the ledger holds the run, its copy counts, but for what the cookie calls spent."""
+    def _merge(self, run: Run, text: str, record: Optional[Record], now: int) -> Held:
+        """Where the ledger holds the run, its copy counts, but for what the cookie calls spent, and for a submission
+        whose lease is over."""
         if record is None:
             return Held(run)
-        kept, _, led = record.text.partition("\n")
-        newest = run if kept == text else self._codec.decode(kept)
+        entry = records.read(record.text)
+        newest = run if entry.run == text else self._codec.decode(entry.run)
         if newest is None:  # written by another version of flowguard: as if it had been forgotten
             return Held(run, record.version)
         if newest.first == run.first and not run.spent <= newest.spent:
             newest = newest._replace(spent=newest.spent | run.spent)
-        state, _, location = led.partition("\n")
-        return Held(newest, record.version, Led(state, location) if location else None)
+        if record.claim is not None and record.claim.until <= now / 1000:
+            newest = self._without_answer(newest, record.claim)
+        return Held(newest, record.version, entry.led)
 
     def _decoded(self, record: Record) -> Optional[Run]:
-        return self._codec.decode(record.text.partition("\n")[0])
+        return self._codec.decode(records.read(record.text).run)
 
     def _read(self, run: Run, now: int) -> Optional[Record]:
         return self._ask(lambda ledger: ledger.read(self._key(run), now=now / 1000))
 
     def _claim(self, run: Run, text: str, claim: Claim, now: int) -> Record:
         key, expires = self._key(run), self._expires(run, now)
-        return self._ask(lambda ledger: ledger.claim(key, claim, text=text, expires=expires, now=now / 1000))
+        created = records.write(text or self._codec.encode(run), run)
+        return self._ask(lambda ledger: ledger.claim(key, claim, text=created, expires=expires, now=now / 1000))
 
     def _write(self, run: Run, version: int, token: Optional[str], led: Optional[Led], now: int) -> bool:
-        text = self._codec.encode(run)
-        if led is not None and len(led.location) <= MAX_LED and "\n" not in led.location:
-            text = f"{text}\n{led.state}\n{led.location}"
+        text = records.write(self._codec.encode(run), run, led)
         key, expires, keep = self._key(run), self._expires(run, now), bool(run.spent)
         return self._ask(
             lambda ledger: ledger.write(

@@ -3,7 +3,8 @@
 | how        | a page visit        | a form sent from a page                                       | anything else |
 |------------|---------------------|---------------------------------------------------------------|---------------|
 | `auto`     | 303 to the target   | `duplicate`, `finished`: 303 to where the first submission    | 409 problem   |
-|            |                     | led, else to the target; other reasons: 409 page              |               |
+|            |                     | led, else to the target; other reasons, and where the first   |               |
+|            |                     | one's outcome is not known: 409 page                          |               |
 | `redirect` | 303                 | 303                                                           | 409 problem   |
 | `conflict` | 409 page            | 409 page                                                      | 409 problem   |
 
@@ -65,7 +66,7 @@ class Refused(NamedTuple):
     missing: what must come before, of a group of which any would do a tuple. allowed: what a GET would enter.
     target: where the visitor should be, a percent-quoted path with the mount point; None where a variable is unknown.
     redirects: a GET of the target would pass. target_method: the method that reaches it, where that is not GET.
-    led: where the first submission led, if a duplicate may go there. start: the first step, for a stuck run.
+    led: where the first submission led, if a duplicate may go there. start: the first step, for a run without a way on.
     stuck: nothing leads on in this run. uncertain: the outcome of the last submission is not known.
     by_get: the submission was a GET of a page with effects: a link that was followed.
     looping: the visitor was redirected again and again, so a page takes the place of a redirect. retry_after: seconds.
@@ -132,7 +133,7 @@ def _redirects(refused: Refused, how: str) -> bool:
         return False
     if refused.form is Form.PAGE:
         return not refused.stuck
-    return how == REDIRECT or refused.reason in AGAIN
+    return how == REDIRECT or (refused.reason in AGAIN and not refused.uncertain)
 
 
 def _onward(refused: Refused) -> Optional[str]:
@@ -276,7 +277,7 @@ def _links(refused: Refused, said: Words, onward: Optional[str]) -> tuple[Link, 
     links = {}
     if onward is not None:
         links[onward] = said.phrase(_onward_text(refused))
-    start = local(refused.start) if refused.stuck or refused.looping else None
+    start = local(refused.start) if refused.stuck or refused.uncertain or refused.looping else None
     if start is not None:
         links.setdefault(start, said.phrase("begin"))
     return tuple(Link(href, text) for href, text in links.items())

@@ -6,7 +6,7 @@ import logging
 from typing import Callable, Iterable, Mapping, Optional, cast
 from urllib.parse import quote
 
-from flowguard import refusals, replies
+from flowguard import records, refusals, replies
 from flowguard.answers import destination
 from flowguard.config import Plan
 from flowguard.core.guidance import guidance, passes
@@ -37,7 +37,7 @@ class Refuser:
         """The answer, as the state or the flow wants it said, with our cookies. The request's body is read first."""
         cookies = [brought.jar.cookie.write(judged.held.run)] if judged.is_newer_than(brought.found) else []
         refused = self._refused(asked, judged, brought)
-        self._report(asked, refused)
+        self._report(asked, judged, brought, refused)
         replies.drain(asked.environ)
         how = self._how(refused.state)
         if callable(how):
@@ -147,11 +147,13 @@ class Refuser:
 
         return how(refused, asked.environ)(asked.environ, start)
 
-    def _report(self, asked: Asked, refused: Refused) -> None:
-        """One line for each refusal: no cookie, no query, no path as the visitor wrote it."""
+    def _report(self, asked: Asked, judged: Judged, brought: Brought, refused: Refused) -> None:
+        """One line for each refusal: no cookie, no query, no path as the visitor wrote it, and of the run a digest."""
+        run = judged.run or brought.found.run
         said = {"flow": refused.flow, "reason": refused.reason, "state": refused.state, "current": refused.current,
-                "target": refused.target}  # fmt: skip
-        logger.info("refused %(reason)s: %(state)s from %(current)s, to %(target)s", said, extra={"flowguard": said})
+                "target": refused.target, "run": records.digest(run.id) if run else None}  # fmt: skip
+        logger.info("refused %(reason)s: %(state)s from %(current)s, to %(target)s (run %(run)s)",
+                    said, extra={"flowguard": said})  # fmt: skip
         if refused.looping and refused.redirects and refused.form is not Form.OTHER:
             logger.error("redirected again and again: flow %r and the application disagree about %r",
                          refused.flow, refused.state)  # fmt: skip

@@ -87,17 +87,13 @@ class Visit:
     def settle(self) -> None:
         if self._answer.overrule is None and self._handle.overrule is not None:
             self._judge_answer()  # the application spoke after it had started its answer
-        kit, before = self._kit, self._held.run
-        self._settled = kit.keeper.keep(
-            self._held, self._judged.attempt, self._passage, self._answer, self._settled, self._led, kit.now()
-        )
-        if kit.hooks.any and self._settled.run is not before:
-            self._tell(before, self._settled.run)
+        self._keep()
 
     def raised(self) -> None:
-        self._answer, self._led = NO_ANSWER, None
+        """An exception is *unknown*, whatever the application had said before."""
+        self._answer, self._led, self._handle.overrule = NO_ANSWER, None, None
         self._judge_answer()
-        self.settle()
+        self._keep()
 
     # --- what an answer that is held back asks for (see `withholding.Reader`) -------------------------------------
 
@@ -122,6 +118,14 @@ class Visit:
         return undecided(self._kit.flow, self._held.run, self._passage, answer)
 
     # --- its parts ----------------------------------------------------------------------------------------------
+
+    def _keep(self) -> None:
+        kit, before = self._kit, self._held.run
+        self._settled = kit.keeper.keep(
+            self._held, self._judged.attempt, self._passage, self._answer, self._settled, self._led, kit.now()
+        )
+        if kit.hooks.any and self._settled.run is not before:
+            self._tell(before, self._settled.run)
 
     def _judge_answer(self) -> None:
         if self._answer.overrule is None and self._handle.overrule is not None:

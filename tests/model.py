@@ -41,6 +41,7 @@ class Reply(NamedTuple):
     seen: Optional[dict[str, Any]] = None
     problem: Optional[dict[str, Any]] = None
     stuck: bool = False
+    doubt: bool = False
 
 
 class Run:
@@ -541,7 +542,11 @@ class Model:
             "allowed": self.allowed(usable, now),
         }
         stuck = usable is not None and not self.finished(usable) and self.stuck(usable)
-        return Reply(False, reason, self.target(usable, now), run, None, problem, stuck)
+        # Section 4: a `once` state is spent "by unknown"; section 7: a claim that ended without an answer "counts as
+        # unknown". Whoever sends such a form again must not be led on as if it had counted (issue 4: "refused as
+        # spent, with a page that says that the outcome is not known").
+        doubt = usable is not None and name in usable.spent - usable.done
+        return Reply(False, reason, self.target(usable, now), run, None, problem, stuck, doubt)
 
 
 Condition = Callable[[Any], bool]

@@ -273,7 +273,7 @@ class Pair:
             # "In a stuck run a page visit gets the 409 page too"
             redirected = target is not None and not expected.stuck
             wanted.update(status=303 if redirected else 409, location=target if redirected else None)
-        elif expected.reason not in ("duplicate", "finished"):
+        elif expected.reason not in ("duplicate", "finished") or expected.doubt:
             wanted.update(status=409, location=None)
         elif got.status == 303 and got.headers.get("location") in self.visitor.led:
             # "303 to where that submission led ..., else to the target"

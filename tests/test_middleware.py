@@ -31,7 +31,7 @@ from visitor import (
     led,
 )
 
-from flowguard import ConfigError, Event, Flow, FlowGuard, LedgerUnavailable, Refused
+from flowguard import ConfigError, Event, Flow, FlowGuard, LedgerUnavailable, Refused, records
 from flowguard.keeping import MAX_WAITING
 from flowguard.ledgers.memory import MemoryLedger
 from flowguard.refusals import VARY
@@ -74,6 +74,11 @@ def problem(response: Response) -> dict[str, Any]:
     assert response.header("Content-Type") == "application/problem+json"
     found: dict[str, Any] = json.loads(response.body)
     return found
+
+
+def run_of(visitor: Visitor) -> str:
+    """The visitor's run, as logs and operators call it."""
+    return records.digest(visitor.jar[NAME].split(".")[1])
 
 
 def at(visitor: Visitor) -> Any:
@@ -1119,10 +1124,18 @@ def test_a_refusal_is_one_line_without_anything_that_the_visitor_wrote(caplog: A
         visitor.post("/pay?token=hidden", b"card=4111", HTTP_REFERER="http://shop.example/?token=hidden")
     (record,) = caplog.records
     assert (record.name, record.levelname) == ("flowguard.decision", "INFO")
-    assert record.getMessage() == "refused illegal: /pay from /cart, to /cart"
+    run = run_of(visitor)
+    assert record.getMessage() == f"refused illegal: /pay from /cart, to /cart (run {run})"
     assert record.flowguard == {
-        "flow": "flow", "reason": "illegal", "state": "/pay", "current": "/cart", "target": "/cart",
+        "flow": "flow", "reason": "illegal", "state": "/pay", "current": "/cart", "target": "/cart", "run": run,
     }  # fmt: skip
+
+
+def test_a_run_that_has_expired_is_still_named_in_the_log(caplog: Any):
+    visitor, _ = later(90_000, "GET /cart")
+    with caplog.at_level(logging.INFO, "flowguard"):
+        assert visitor.get("/pay").reason == "expired"
+    assert caplog.records[0].flowguard["run"] == run_of(visitor)
 
 
 def test_a_path_with_a_line_feed_does_not_reach_the_log(caplog: Any):
@@ -1130,7 +1143,9 @@ def test_a_path_with_a_line_feed_does_not_reach_the_log(caplog: Any):
     with caplog.at_level(logging.INFO, "flowguard"):
         visitor.post("/PAY%0a[ok]\n")
         visitor.post("/pay\n")
-    assert [record.getMessage() for record in caplog.records] == ["refused path: /pay from None, to /cart"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "refused path: /pay from None, to /cart (run None)"
+    ]
 
 
 # --- the ledger: what an old cookie is worth -------------------------------------------------------------------------
@@ -1316,7 +1331,7 @@ def test_after_a_first_click_that_broke_the_second_does_not_pay():
     visitor, app = at_pay(ledger := Watched())
     app.answers["POST /pay"] = when_met(ledger, [FAULT])
     responses = click(visitor, 2)
-    assert sorted((response.status, response.reason) for response in responses) == [(303, "duplicate"), (500, None)]
+    assert sorted((response.status, response.reason) for response in responses) == [(409, "duplicate"), (500, None)]
 
 
 def test_who_waits_too_long_is_told_that_it_is_busy():
@@ -1451,13 +1466,50 @@ def test_a_payment_whose_outcome_is_unknown_is_never_done_again_and_there_is_a_w
         visitor.post("/pay")
     app.answers["POST /pay"] = led("/done")
     page = visitor.post("/pay")
-    assert (page.verdict, page.location) == ((303, "duplicate"), "/pay")
+    assert (page.verdict, page.location) == ((409, "duplicate"), None)
+    assert b"outcome of your last submission is not known" in page.body
     stuck = visitor.get("/done")
     assert (stuck.status, stuck.reason, stuck.location) == (409, "skipped", None)
     assert [link in stuck.body for link in (b'href="/pay"', b'href="/cart"')] == [True, True]
     assert visitor.get("/pay").status == 200
     for step in WALK:  # the start begins anew
         go(visitor, step)
+
+
+def test_where_a_payment_in_doubt_was_sent_is_no_place_to_send_the_visitor_again():
+    visitor, app = shop(*WALK[:4])
+    app.answers["POST /pay"] = led("/elsewhere")
+    visitor.post("/pay")
+    again = visitor.post("/pay")
+    assert (again.verdict, again.location) == ((409, "duplicate"), None)
+    assert b"/elsewhere" not in again.body
+    assert [link in again.body for link in (b'href="/pay"', b'href="/cart"')] == [True, True]
+
+
+def test_a_payment_in_doubt_is_redirected_all_the_same_where_the_flow_says_so():
+    visitor, app = shop(*WALK[:4], on_refusal="redirect")
+    app.answers["POST /pay"] = FAULT
+    visitor.post("/pay")
+    assert (visitor.post("/pay").verdict, visitor.post("/pay").location) == ((303, "duplicate"), "/pay")
+
+
+@pytest.mark.parametrize("word", ["success", "failed", "finish", "reset"])
+@pytest.mark.parametrize("when", ["before it answers", "after it has answered"])
+def test_whatever_an_application_said_of_a_request_an_exception_leaves_it_in_doubt(word: str, when: str):
+    visitor, app = shop(*WALK[:4])
+
+    def breaks(environ: Environ, start_response: Any) -> Iterable[bytes]:
+        if when == "after it has answered":
+            led_on(start_response)
+        getattr(environ["flowguard.run"], word)()
+        raise Boom
+
+    app.answers["POST /pay"] = breaks
+    with pytest.raises(Boom):
+        visitor.post("/pay")
+    again = visitor.post("/pay")
+    assert (again.reason, b"outcome of your last submission is not known" in again.body) == ("duplicate", True)
+    assert (at(visitor), visitor.get("/done").reason) == ("/pay", "skipped")
 
 
 # --- the ledger: silent, slow, dead ----------------------------------------------------------------------------------
@@ -1509,9 +1561,11 @@ def test_what_happened_while_the_ledger_was_silent_is_told_by_the_cookie():
     assert visitor.post("/pay").reason == "duplicate"
 
 
-def abandoned(state: str, **options: Any) -> tuple[Visitor, Application, Clock]:
+def abandoned(
+    state: str, ledger: Optional[Down] = None, **options: Any
+) -> tuple[Visitor, Application, Clock]:
     """The worker died in the middle of a submission of *state*: its claim is still there, and nothing was written."""
-    clock, ledger = Clock(), Down()
+    clock, ledger = Clock(), Down() if ledger is None else ledger
     steps = WALK[:2] if state == "/shipping" else WALK[:4]
     visitor, app = shop(*steps, ledger=ledger, clock=clock, **options)
     answer = app.answers[f"POST {state}"]
@@ -1545,10 +1599,47 @@ def test_a_payment_that_a_dead_worker_had_begun_counts_as_unknown(caplog: Any):
     with caplog.at_level(logging.WARNING, "flowguard.ledger"):
         assert visitor.post("/pay").reason == "duplicate"
     assert [record.getMessage() for record in caplog.records if "ended" in record.getMessage()] == [
-        "a submission of '/pay' in flow 'flow' ended without an answer"
+        f"a submission of '/pay' in flow 'flow' ended without an answer (run {run_of(visitor)})"
     ]
     assert (visitor.post("/pay").reason, app.calls) == ("duplicate", [])
     go(visitor, "GET /cart")  # stuck: a new run may begin
+
+
+def test_a_page_visit_after_a_dead_worker_sees_that_the_outcome_is_not_known():
+    """Reading alone says so: nothing is written until somebody submits."""
+    ledger = Down()
+    visitor, _, clock = abandoned("/pay", ledger)
+    assert visitor.get("/done").verdict == (303, "skipped")
+    ledger.switch_off("claim", "write", "release")
+    clock.now += 300
+    page = visitor.get("/done")
+    assert (page.verdict, b"outcome of your last submission is not known" in page.body) == ((409, "skipped"), True)
+    assert b'href="/cart"' in page.body
+    go(visitor, "GET /pay")
+    ledger.off.clear()
+    go(visitor, "GET /cart")  # stuck: a new run may begin
+
+
+def test_a_page_visit_after_a_dead_worker_of_an_ordinary_state_is_as_before():
+    visitor, _, clock = abandoned("/shipping")
+    clock.now += 300
+    assert visitor.get("/pay").verdict == (303, "skipped")
+    go(visitor, "POST /shipping")
+
+
+def test_a_zombie_that_pays_after_its_lease_is_heard_and_pays_for_nobody_else():
+    """Meanwhile the visitor was told that the outcome is not known."""
+    clock = Clock()
+    visitor, app = shop(*WALK[:4], clock=clock)
+
+    def slow(environ: Environ, start_response: Any) -> Iterable[bytes]:
+        clock.now += 300
+        assert visitor.twin().post("/pay").reason == "duplicate"
+        return led_on(start_response)
+
+    app.answers["POST /pay"] = slow
+    visitor.post("/pay")
+    assert (visitor.post("/pay").reason, app.calls) == ("duplicate", ["POST /pay"])
 
 
 def test_who_waits_for_a_dead_worker_goes_on_when_the_lease_is_over():

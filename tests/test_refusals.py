@@ -300,7 +300,7 @@ def assert_leads_only_where_it_may(response: Response, refused: Refused) -> None
     theirs = refusals.foreign(refused.led) if refused.submission and refused.reason in AGAIN else None
     for way in ways:
         assert way == theirs or re.fullmatch(r"/(?![/\\])[!-~]*|/", way), way
-        assert way == theirs or refused.redirects or refused.stuck or refused.looping
+        assert way == theirs or refused.redirects or refused.stuck or refused.uncertain or refused.looping
     assert all(re.fullmatch(r"[ -~]*", value) for _, value in response.headers)
 
 
@@ -452,7 +452,14 @@ def test_a_link_leads_to_the_very_url():
 def test_a_page_of_an_uncertain_submission_says_that_its_outcome_is_not_known():
     document = page(SENT._replace(reason="duplicate", uncertain=True))
     assert "outcome of your last submission is not known" in document.text
-    assert document.links == [TARGET]
+    assert document.links == [TARGET, SENT.start]
+
+
+@pytest.mark.parametrize("reason", AGAIN)
+def test_a_form_that_is_sent_again_while_its_outcome_is_not_known_gets_the_page_that_says_so(reason):
+    refused = SENT._replace(reason=reason, uncertain=True)
+    assert [answer(refused, environ(), how).status[:3] for how in HOWS] == ["409", "303", "409"]
+    assert "outcome of your last submission is not known" in page(refused, "auto").text
 
 
 def test_a_target_that_takes_only_a_post_is_described_and_not_linked():

@@ -1,0 +1,57 @@
+"""What a ledger's text says of a run, line by line (CONTRACT 7):
+
+1. the run, as `cookie.Codec` writes it, with digests in place of its states' names;
+2. the current state's name;
+3. the names of the states that are spent, separated by tabs;
+4. and 5., where the last submission led and nothing has changed the run since: its state, and the Location.
+
+The guard needs the first and the last two; the names are for operators, who have no flow to read the digests by. No
+name holds a tab or a line feed: the configuration refuses them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import NamedTuple, Optional
+
+from flowguard.core.run import Run
+
+MAX_LED = 2_000  # characters of a Location that are kept (CONTRACT 5)
+DIGEST = 12  # characters, of 4 bits: among 100,000 runs, two are alike once in 50,000 ledgers
+
+
+class Led(NamedTuple):
+    """Where a submission of `state` led: the Location of its answer, as the application wrote it."""
+
+    state: str
+    location: str
+
+
+class Entry(NamedTuple):
+    """A text, taken apart. `run` is what the codec wrote; a text of another version has empty names."""
+
+    run: str
+    current: str
+    spent: tuple[str, ...]
+    led: Optional[Led]
+
+
+def write(text: str, run: Run, led: Optional[Led] = None) -> str:
+    """The ledger's text for *run*, which the codec writes as *text*."""
+    names = f"{text}\n{run.current or ''}\n" + "\t".join(sorted(run.spent))
+    if led is None or len(led.location) > MAX_LED or "\n" in led.location:
+        return names
+    return f"{names}\n{led.state}\n{led.location}"
+
+
+def read(text: str) -> Entry:
+    """Take a text apart; one that we did not write gives what it gives, and no error."""
+    lines = text.split("\n", 4)
+    run, current, spent = (*lines, "", "")[:3]
+    return Entry(run, current, tuple(filter(None, spent.split("\t"))), Led(*lines[3:]) if len(lines) == 5 else None)
+
+
+def digest(id: str) -> str:
+    """What logs and operators call the run of this id. The id itself is a secret: who knows it, and the secret key,
+    could write the run's cookie."""
+    return hashlib.sha256(id.encode("utf-8")).hexdigest()[:DIGEST]
