@@ -21,7 +21,8 @@ if __name__ == "__main__":
     os.chdir(scratch.name)  # where flow.db goes, and is taken away again
 
 ONWARD = {"/cart": "/shipping", "/shipping": "/payment", "/payment": "/done"}
-PAGE = '<!doctype html><title>{0}</title><h1>{0}</h1><form method="post" action="{0}"><button>Next</button></form>'
+FORM = '<!doctype html><title>{0}</title><h1>{0}</h1><form method="post" action="{0}"><button>Next</button></form>'
+THANKS = "<!doctype html><title>Thank you!</title><h1>Thank you!</h1><a href='/cart'>Order again</a>"
 
 
 def application(environ, start_response):
@@ -33,7 +34,7 @@ def application(environ, start_response):
         start_response("303 See Other", [("Location", ONWARD[path])])
         return []
     start_response("200 OK", [("Content-Type", "text/html; charset=utf-8")])
-    return [PAGE.format(path if path in ONWARD else "Thank you!").encode()]
+    return [(FORM.format(path) if path in ONWARD else THANKS).encode()]
 
 
 from flowguard import FlowGuard

@@ -29,7 +29,7 @@ from flowguard.notes import Notes
 from flowguard.paths import Found, Misspelt, PathTable, TooLong
 from flowguard.reading import Application, Environ, StartResponse, is_speculation
 from flowguard.refusing import Refuser
-from flowguard.visit import Jar, Kit
+from flowguard.visit import Jar, Kit, Pages
 
 logger = logging.getLogger("flowguard.config")
 
@@ -202,7 +202,7 @@ class _Builder:
         keeper = Keeper(flow, codec, self._ledger, self._wait, self._lease)
         hooks = Hooks(options.entered, options.refused, options.finished)
         clock = self._clock
-        kit = Kit(flow, keeper, hooks, self._lookup(flow.name), lambda: int(clock() * 1000))
+        kit = Kit(flow, keeper, hooks, self._lookup(flow.name), lambda: int(clock() * 1000), Pages(flow.name))
         return Gate(self._app, plan, kit, Refuser(plan, kit, self._table, numbers), jars)
 
     def _jar(self, plan: Plan, codec: Codec, seal: Seal, secure: bool) -> Jar:

@@ -155,8 +155,8 @@ class Refuser:
         logger.info("refused %(reason)s: %(state)s from %(current)s, to %(target)s (run %(run)s)",
                     said, extra={"flowguard": said})  # fmt: skip
         if refused.looping and refused.redirects and refused.form is not Form.OTHER:
-            logger.error("redirected again and again: flow %r and the application disagree about %r",
-                         refused.flow, refused.state)  # fmt: skip
+            logger.warning("redirected again and again: flow %r and the application may disagree about %r",
+                           refused.flow, refused.state)  # fmt: skip
         event = Event("refused", refused.flow, refused.state, refused.current, refused.reason, asked.environ)
         self._kit.hooks.refused(event)
 

@@ -24,6 +24,29 @@ logger = logging.getLogger("flowguard.decision")
 Headers = list[tuple[str, str]]
 
 
+class Pages:
+    """Counts the submissions of each `once` state that were answered by a page, and warns if nothing else ever comes:
+    then the page is mostly the success, and every further click of a visitor gets through."""
+
+    LIMIT = 3  # a form that fails three times before anybody has ever succeeded is rare
+
+    def __init__(self, flow: str) -> None:
+        self._flow = flow
+        self._shown: dict[str, int] = {}
+
+    def saw(self, state: str, outcome: Outcome) -> None:
+        count = self._shown.get(state, 0)
+        if count >= self.LIMIT:
+            return
+        self._shown[state] = count + 1 if outcome is Outcome.SHOWN else self.LIMIT
+        if self._shown[state] == self.LIMIT and outcome is Outcome.SHOWN:
+            logger.warning(
+                "flow %r: %d submissions of the `once` state %r were answered by a page, which is taken for the form "
+                "shown again, and none succeeded. If such a page is its success, write accept=[200]: until then "
+                "a second click gets through.", self._flow, self.LIMIT, state,
+            )  # fmt: skip
+
+
 class Kit(NamedTuple):
     """What every visit of a flow works with. `now`: milliseconds since the epoch."""
 
@@ -32,6 +55,7 @@ class Kit(NamedTuple):
     hooks: Hooks
     lookup: Lookup
     now: Callable[[], int]
+    pages: Pages
 
 
 class Jar(NamedTuple):
@@ -124,6 +148,8 @@ class Visit:
         self._settled = kit.keeper.keep(
             self._held, self._judged.attempt, self._passage, self._answer, self._settled, self._led, kit.now()
         )
+        if self._passage.claim and self._is_once():
+            kit.pages.saw(self._passage.state, self._settled.outcome)
         if kit.hooks.any and self._settled.run is not before:
             self._tell(before, self._settled.run)
 
@@ -149,6 +175,9 @@ class Visit:
         news = run is not self._held.run or self._judged.is_newer_than(self._brought.found)
         cookies = [jar.cookie.write(run)] if news else []
         return [*cookies, jar.notes.clear()] if self._brought.note.present else cookies
+
+    def _is_once(self) -> bool:
+        return self._kit.flow.states[self._passage.state].once
 
     def _tell(self, before: Run, after: Run) -> None:
         flow, hooks = self._kit.flow, self._kit.hooks
