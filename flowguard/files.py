@@ -20,10 +20,12 @@ import re
 import sys
 from copy import copy
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Callable, Container, Iterable, Iterator, Mapping, Optional, Sequence, Union
 
 from flowguard.config import FLOW_OPTIONS, GUARD_OPTIONS
 from flowguard.config.places import Place, did_you_mean, kind
+from flowguard.config.safeguards import secret
 from flowguard.config.settings import LATER_OPTIONS, read, unknown_option
 from flowguard.errors import ConfigError, Problem
 from flowguard.flow import Flow
@@ -92,9 +94,30 @@ def read_file(path: Union[str, os.PathLike[str]]) -> Configuration:
     return Configuration(tuple(flow for flow in flows if flow is not None), guard, tuple(problems))
 
 
-def ledger_named(text: str) -> Optional[str]:
-    """The ledger that a text names, for `FlowGuard`: a URL, or None."""
-    return None if text == NO_LEDGER else text
+def read_ledger(value: Any, place: Place) -> Any:
+    """A ledger as it stands in a file or a variable, for `FlowGuard`: a URL or None; the default if it is wrong."""
+    ledger = None if value == NO_LEDGER else value
+    try:
+        open_ledger(ledger)
+    except ConfigError as error:
+        place.problems.extend(Problem(place.path, problem.what) for problem in error.problems)
+        return GUARD_OPTIONS["ledger"].default
+    return ledger
+
+
+def read_secrets(path: str, place: Place) -> list[str]:
+    """The keys in the file at *path*: one a line, oldest first; empty lines don't count. No message shows one."""
+    try:
+        lines = Path(path).read_text("utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        place.wrong(f"{path!r} can't be read: {error.strerror if isinstance(error, OSError) else 'it is no UTF-8'}.")
+        return []
+    keys = {number: line.strip() for number, line in enumerate(lines, 1) if line.strip()}
+    if not keys:
+        place.wrong(f"{path!r} is empty. Write a key into it; or several, one a line, oldest first.")
+    for number, key in keys.items():
+        secret(key, Place(f"{place.path}, line {number}", place.problems))
+    return list(keys.values())
 
 
 def _parse(file: str) -> dict[str, Any]:
@@ -102,7 +125,8 @@ def _parse(file: str) -> dict[str, Any]:
         with open(file, "rb") as opened:
             return tomllib.load(opened)
     except OSError as error:
-        what = f"can't be read: {error.strerror}."
+        where = "" if os.path.isabs(file) else f", seen from {os.getcwd()}"
+        what = f"can't be read: {error.strerror}{where}."
     except UnicodeDecodeError as error:
         what = f"is not UTF-8: byte {error.object[error.start]:#04x} at position {error.start}."
     except tomllib.TOMLDecodeError as error:
@@ -167,17 +191,7 @@ def _guard(table: Any, place: Place) -> dict[str, Any]:
         place.wrong(f"is {kind(table)}, not a table. Write [guard].")
         table = {}
     values = read(table, _GUARD_OPTIONS, place.key, lambda name: _unknown(name, _GUARD_OPTIONS))
-    return {**values, "ledger": _ledger(values["ledger"], place.key("ledger"))}
-
-
-def _ledger(value: Any, place: Place) -> Any:
-    ledger = ledger_named(value)
-    try:
-        open_ledger(ledger)
-    except ConfigError as error:
-        place.problems.extend(Problem(place.path, problem.what) for problem in error.problems)
-        return GUARD_OPTIONS["ledger"].default
-    return ledger
+    return {**values, "ledger": read_ledger(values["ledger"], place.key("ledger"))}
 
 
 def _unknown(name: str, known: Iterable[str]) -> str:

@@ -47,6 +47,11 @@ class Server:
     def __exit__(self, *_exc: object) -> None:
         self.stop()
 
+    def last_words(self) -> str:
+        """What one that can't start says before it gives up."""
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        return subprocess.run(self._command, env=self._environment, text=True, timeout=60, **streams).stdout
+
     def stop(self) -> None:
         """End it as a deployment does: what is under way is answered."""
         if self._process is not None:

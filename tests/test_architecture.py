@@ -22,8 +22,8 @@ LAYERS = [
     {"refusing"},
     {"gate"},
     {"middleware"},
-    {"cli"},
-    {"__init__", "__main__"},
+    {"cli", "environment"},
+    {"__init__", "__main__", "wsgi"},
 ]
 BESIDE = {("pages", "texts"), ("refusals", "replies"), ("paths", "patterns"), ("paths", "spelling"),
           ("patterns", "spelling")}  # fmt: skip
