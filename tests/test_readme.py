@@ -13,6 +13,7 @@ import sys
 from contextlib import suppress
 from inspect import signature
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Callable, NamedTuple, Optional
 
 import pytest
@@ -25,6 +26,7 @@ from flowguard.config import FLOW_OPTIONS, GUARD_OPTIONS, STATE_KEYS
 from flowguard.config.settings import LATER_KEYS, LATER_OPTIONS, REQUIRED
 from flowguard.cookie import MAX_COOKIE
 from flowguard.core.outcome import ROWS, Outcome
+from flowguard.environment import VARIABLES
 from flowguard.errors import LedgerUnavailable
 from flowguard.keeping import MAX_WAITING
 from flowguard.ledgers import VERBS, open_ledger
@@ -227,6 +229,7 @@ def test_a_python_block_runs_and_what_it_makes_answers(block, tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FLOW_SECRET", SECRET)
     (tmp_path / "checkout.toml").write_text(CHECKOUT.read_text("utf-8"), "utf-8")
+    monkeypatch.setitem(sys.modules, "legacy", SimpleNamespace(application=shop()))
     application = run(block)["application"]
     assert Visitor(application).get("/").status_code in (200, 404)
 
@@ -275,6 +278,10 @@ COMMANDS = {
     "python3 -c 'import secrets; print(secrets.token_urlsafe(32))'": "test_the_secret_that_is_made_is_taken",
     "python3 examples/quickstart.py": "test_the_quick_start_is_served_by_one_command",
     "gunicorn --chdir examples --workers 4 quickstart:application": "test_four_workers_charge_once",
+    "export FLOWGUARD_APP=legacy:application FLOWGUARD_CONFIG=flow.toml FLOWGUARD_SECRET_FILE=secret":
+        ("tests/test_environment.py", 'SECRET_FILE="secret"'),
+    "gunicorn flowguard.wsgi:application": ("tests/test_environment.py", 'Gunicorn("flowguard.wsgi:application"'),
+    "waitress-serve flowguard.wsgi:application": ("tests/test_environment.py", 'Waitress("flowguard.wsgi:application"'),
     "flowguard check checkout.toml": ("tests/test_cli.py", '"check"'),
     "python3 tests/run.py tests/test_readme.py": ("tests/run.py", "python3 tests/run.py tests/test_"),
 }
@@ -299,6 +306,10 @@ def test_the_secret_that_is_made_is_taken():
     script = command.split("'")[1]
     secret = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, check=True).stdout
     FlowGuard(shop(), SHOP, secret_key=secret.strip())
+
+
+def test_the_variables_are_those_of_the_code():
+    assert [code(name) for name, _ in table("variable", "what it is")] == [[name] for name in VARIABLES]
 
 
 def test_every_command_of_the_command_line_is_shown():
