@@ -18,6 +18,7 @@ from flowguard.config import Key, Plan, configure, signing_keys
 from flowguard.cookie import MAX_COOKIE, Attributes, Codec, Cookie, Seal
 from flowguard.core.flow import SAFE
 from flowguard.errors import ConfigError, Problem
+from flowguard.fences import Fence, Fenced, Fences
 from flowguard.files import read_file
 from flowguard.gate import Gate
 from flowguard.hooks import Hooks
@@ -60,6 +61,8 @@ class FlowGuard:
         self._routes: list[Route] = []
         rules, numbers = _number(plans)
         self._table = PathTable(rules)
+        fences = [Fence(prefix, plan.options.open) for plan in plans for prefix in plan.options.fence]
+        self._fences = Fences(fences, first=len(rules)) if fences else None
         self._lonely = isinstance(opened, MemoryLedger)
         builder = _Builder(
             app, self._table, self._routes, signing_keys(own["secret_key"]), opened, own["ledger_wait"],
@@ -90,17 +93,19 @@ class FlowGuard:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO") or "/"
-        found = self._table.find(path) if len(path) <= paths.MAX_PATH else None
-        if found is None and len(path) <= paths.MAX_PATH:
+        if len(path) > paths.MAX_PATH:
+            replies.drain(environ)
+            return replies.send(replies.too_long(), environ, start_response)
+        found: Union[Found, Misspelt, TooLong, Fenced, None] = self._table.find(path)
+        if found is None and self._fences is not None:
+            found = self._fences.find(path)
+        if found is None:
             return self.app(environ, start_response)
         return self._guarded(environ, start_response, found)
 
     def _guarded(
-        self, environ: Environ, start_response: StartResponse, found: Union[Found, Misspelt, TooLong, None]
+        self, environ: Environ, start_response: StartResponse, found: Union[Found, Misspelt, TooLong, Fenced]
     ) -> Iterable[bytes]:
-        if found is None:
-            replies.drain(environ)
-            return replies.send(replies.too_long(), environ, start_response)
         judged = environ.get("flowguard.judged", ())
         if self in judged:  # the application called us again for the same request: it was judged
             return self.app(environ, start_response)
@@ -127,16 +132,17 @@ class FlowGuard:
 
 
 class Route:
-    """What stands at a rule: the gate of its flow, and which of its states a method asks for."""
+    """What stands at a rule: the gate of its flow, and which of its states a method asks for. otherwise: what every
+    method asks for, where no key of a state is there."""
 
     __slots__ = ("_by_method", "_otherwise", "gate", "resets")
 
-    def __init__(self, gate: Gate, keys: Sequence[Key], resets: bool = False) -> None:
+    def __init__(self, gate: Gate, keys: Sequence[Key], otherwise: str = "", resets: bool = False) -> None:
         self.gate = gate
         self.resets = resets
         self._by_method = {method: key.name for key in keys for method in key.methods or ()}
         unsafe = [key for key in keys if key.methods is None or key.methods - SAFE]
-        self._otherwise = (*unsafe, *keys)[0].name if keys else gate.flow.starts[0]
+        self._otherwise = (*unsafe, *keys)[0].name if keys else otherwise
 
     def select(self, method: str) -> str:
         """A method that no key of the path names is judged by its first key that takes an unsafe one or, if none
@@ -175,18 +181,29 @@ class _Builder:
 
     def routes(self, plans: Sequence[Plan], rules: Sequence[str], numbers: Sequence[tuple[int, ...]]) -> list[Route]:
         found: dict[int, Route] = {}
+        fenced: list[Route] = []
         problems: list[Problem] = []
         for plan, own in zip(plans, numbers):
             gate = self._gate(plan, own, problems)
+            problems += self._declared_openings(plan)
             keys: dict[int, list[Key]] = {}
             for number, key in zip(own, plan.keys):
                 keys.setdefault(number, []).append(key)
             found.update({number: Route(gate, group) for number, group in keys.items()})
             if plan.options.reset is not None:
-                found[rules.index(plan.options.reset)] = Route(gate, (), resets=True)
+                found[rules.index(plan.options.reset)] = Route(gate, (), gate.flow.starts[0], resets=True)
+            fenced += [Route(gate, (), f"{prefix}*") for prefix in plan.options.fence]
         if problems:
             raise ConfigError(problems)
-        return [found[number] for number in range(len(rules))]
+        return [found[number] for number in range(len(rules))] + fenced
+
+    def _declared_openings(self, plan: Plan) -> list[Problem]:
+        """Paths that are to be open, and are guarded."""
+        what = "is a path of a flow, which stays guarded. Remove it."
+        return [
+            Problem(f"{plan.where}(open)[{place}]", what) for place, path in enumerate(plan.options.open)
+            if not path.endswith("/") and self._table.find(path.encode("utf-8", "replace").decode("latin-1"))
+        ]  # fmt: skip
 
     def _gate(self, plan: Plan, numbers: tuple[int, ...], problems: list[Problem]) -> Gate:
         flow, options = plan.definition, plan.options

@@ -119,8 +119,8 @@ class Refuser:
     # --- who says it --------------------------------------------------------------------------------------------
 
     def _how(self, name: str) -> object:
-        step = self._flow.states.get(name) or self._flow.companions[name]
-        return self._options.on_refusal if step.on_refusal is None else step.on_refusal
+        step = self._flow.states.get(name) or self._flow.companions.get(name)
+        return self._options.on_refusal if step is None or step.on_refusal is None else step.on_refusal
 
     def _standard(
         self, how: str, asked: Asked, refused: Refused, brought: Brought, cookies: list[str],

@@ -14,7 +14,7 @@ LAYERS = [
     {"core"},
     {"texts", "spelling", "patterns"},
     {"config", "paths", "cookie", "ledgers", "pages", "replies"},
-    {"refusals", "flow", "reading", "answers", "handle", "notes", "searching"},
+    {"refusals", "flow", "reading", "answers", "handle", "notes", "searching", "fences"},
     {"files", "hooks", "records", "exchange"},
     {"keeping"},
     {"judge", "withholding"},

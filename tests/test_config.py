@@ -100,8 +100,9 @@ def test_what_is_left_out_is_as_the_contract_says():
     assert read.definition.reject == Answers(globs=(Glob.of("*/login*"), Glob.of("*/signin*")))
     assert read.definition.states == {"/a": State("/a", start=True)}
     assert read.options == Options(
-        on_refusal="auto", reset=None, mode="enforce", cookie_name="flowguard-flow", cookie_samesite="Lax",
-        cookie_secure="auto", cookie_domain=None, cookie_path="/", preflight=False, max_body=1_048_576, entered=None,
+        on_refusal="auto", reset=None, fence=(), open=(), mode="enforce", cookie_name="flowguard-flow",
+        cookie_samesite="Lax", cookie_secure="auto", cookie_domain=None, cookie_path="/", preflight=False,
+        max_body=1_048_576, entered=None,
         refused=None, finished=None, texts=None,
     )  # fmt: skip
 
@@ -110,7 +111,8 @@ def test_every_option_of_a_flow_arrives():
     def hook(_event: Any) -> None: ...
 
     options = {
-        "on_refusal": hook, "reset": "/again", "mode": "enforce", "cookie_name": "shop", "cookie_samesite": "None",
+        "on_refusal": hook, "reset": "/again", "fence": ("/a/",), "open": ("/a/b",), "mode": "enforce",
+        "cookie_name": "shop", "cookie_samesite": "None",
         "cookie_secure": True, "cookie_domain": "example.org", "cookie_path": "/shop", "preflight": True,
         "max_body": 1, "entered": hook, "refused": hook, "finished": hook,
         "texts": {"de": {"duplicate": {"title": "Schon bezahlt"}}},
@@ -524,15 +526,33 @@ OF_OPTIONS = [
     pytest.param({"zzz": 1}, ["flow(zzz): unknown option."], id="an option like no other"),
     pytest.param({"ledger": None}, ["flow(ledger): is an option of the guard. Write FlowGuard(…, ledger=…)."],
                  id="an option of the guard"),
-    pytest.param(dict.fromkeys(("bind", "instance", "fence", "open", "exempt"), True), [
+    pytest.param(dict.fromkeys(("bind", "instance", "exempt"), True), [
         f"flow({name}): this version does not have this option. Leave it out."
-        for name in ("bind", "instance", "fence", "open", "exempt")
+        for name in ("bind", "instance", "exempt")
     ], id="options of a later version"),
     pytest.param({"vary": "lang"}, ["flow(vary): is a string, not a list. Write ['lang']."], id="a string to vary"),
     pytest.param({"vary": ["la ng", 5]}, [
         f"flow(vary)[{place}]: is {what}. Write the name of a rule's variable, such as 'lang' of '/<lang>/cart'."
         for place, what in enumerate(["the string 'la ng'", "5"])
     ], id="what is no variable's name"),
+    pytest.param({"fence": "/checkout/", "open": ["/x?y"]}, [
+        "flow(fence): is a string, not a list. Write ['/checkout/'].",
+        "flow(open)[0]: is the string '/x?y'. Write a path that begins with '/', without variables or a query.",
+    ], id="a fence that is no list, an opening that is no path"),
+    pytest.param({"fence": ["/checkout", "//x/", "/x/", "/x/", 5]}, [
+        "flow(fence)[1]: is the string '//x/', and no path is spelled so. Write '/x/'.",
+        "flow(fence)[3]: '/x/' stands here twice. Remove one.",
+        "flow(fence)[4]: is 5. Write a path that begins with '/', without variables or a query.",
+        "flow(fence)[0]: is the string '/checkout'. Write '/checkout/': all that is below, and '/checkout' itself.",
+    ], id="fences that are none"),
+    pytest.param({"fence": ["/x/"], "open": ["/x/", "/x", "/x/y/", "/xy", "/y/"]}, [
+        "flow(open)[0]: is the whole fence. Write '/x' for that page alone.",
+        "flow(open)[3]: is under no fence of this flow, so it is open anyway. Remove it.",
+        "flow(open)[4]: is under no fence of this flow, so it is open anyway. Remove it.",
+    ], id="openings under no fence"),
+    pytest.param({"open": ["/x/"]}, [
+        "flow(open)[0]: is under no fence of this flow, so it is open anyway. Remove it.",
+    ], id="an opening without a fence"),
     pytest.param({"mode": "report"}, [
         "flow(mode): is the string 'report', which this version does not have. Write 'enforce'.",
     ], id="a mode of a later version"),
@@ -692,6 +712,9 @@ OF_FLOWS = [
     pytest.param([Flow({"/a": {}}, reset="/again"), Flow({"/b": {}}, name="two", reset="/again")], {}, [
         "two(reset): is a path of the flow 'flow' too. A path belongs to one flow.",
     ], id="a reset twice"),
+    pytest.param([Flow({"/a": {}}, fence=["/", "/a/"]), Flow({"/b": {}}, name="two", fence=["/b/", "/a/"])], {}, [
+        "two(fence)[1]: is a fence of the flow 'flow' too. Remove one.",
+    ], id="a fence twice"),
     pytest.param([Flow({"/a": {"onse": 1}}), Flow({"/b": {"twise": 1}}, name="two")], {}, [
         "flow['/a'].onse: unknown key. Did you mean 'once'?", "two['/b'].twise: unknown key.",
     ], id="problems in each"),

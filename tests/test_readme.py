@@ -676,6 +676,16 @@ def test_the_variables_of_a_path_hold_for_the_run():
     assert reason(Visitor(guarded).get(f"/order/{'1' * 129}/address")) == "path"
 
 
+def test_behind_a_fence_only_what_is_declared_or_open_is_reached():
+    bare = Application()
+    visitor = Visitor(run(block_of("Paths", 1), bare)["application"])
+    visitor.go("/checkout/cart", "/checkout/help", "/checkout/help/", "/checkout/static/a/b.css", "/elsewhere")
+    for path in ("/checkout/pay/anything", "/checkout/help/more", "/checkout", "//checkout/x", "/checkout//static/x"):
+        answer = visitor.get(path)
+        assert (reason(answer), location(answer)) == ("path", "/checkout/cart")
+        visitor.go("/checkout/cart")
+
+
 def test_other_spellings_are_led_to_the_declared_one(quickstart):
     visitor = Visitor(quickstart[1])
     for spelling in ("//cart", "/CART", "/cart;x", "/./cart"):

@@ -15,18 +15,25 @@ import pytest
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, Rule
 
+from flowguard.fences import Fence, Fences
 from flowguard.paths import Found, Misspelt, PathTable, TooLong, problems
 
 RECORDED = json.loads((Path(__file__).parent / "data" / "recorded_paths.json").read_text(encoding="utf-8"))
 TABLE = PathTable(["/checkout/pay", "/cart", "/orders/<int:id>/pay", "/shop/<path:rest>/end"])
-# Pyramid's traversal serves what lies below a page, too: that needs a fence, not a look at spellings.
+# Pyramid's traversal serves what lies below a page, too: that is no matter of spellings, and needs a fence.
 TRAVERSAL = {"pyramid trav"}
+FENCES = Fences([Fence("/checkout/", ("/checkout/help", "/checkout/static/"))])
 
 
 @pytest.mark.parametrize(("path", "served"), RECORDED, ids=[repr(path) for path, _ in RECORDED])
 def test_what_a_router_served_is_judged_or_never_passed_on(path, served):
     if set(served) - TRAVERSAL:
         assert TABLE.find(path or "/") is not None
+
+
+@pytest.mark.parametrize("path", [path or "/" for path, served in RECORDED if served], ids=repr)
+def test_with_a_fence_nothing_that_any_router_served_passes(path):
+    assert TABLE.find(path) or FENCES.find(path)
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,8 @@ class Options:
 
     on_refusal: object
     reset: Optional[str]
+    fence: tuple[str, ...]
+    open: tuple[str, ...]
     mode: str
     cookie_name: str
     cookie_samesite: str

@@ -13,6 +13,7 @@ from typing import Any, Callable, Iterable, Mapping, NamedTuple, Optional
 
 from flowguard.config.places import WRONG, Place, did_you_mean, kind, listed, shown
 from flowguard.core.flow import Answers, Condition, Glob
+from flowguard.spelling import spell
 from flowguard.texts import text_problems
 
 # A number of seconds beyond a century is a slip; and any time of a run, in milliseconds, still fits a float exactly.
@@ -114,6 +115,34 @@ def path(value: object, place: Place) -> Any:
     if isinstance(value, str) and value.startswith("/") and not re.search(r"[<>?#]", value):
         return value
     return place.wrong(f"is {kind(value)}. Write a path that begins with '/', without variables or a query.")
+
+
+def _paths(value: Any, place: Place, example: str) -> list[tuple[str, Place]]:
+    """Paths, each once, spelled as applications are asked for them."""
+    found: dict[str, Place] = {}
+    for item, where in _items(value, place, example):
+        if path(item, where) is WRONG:
+            continue
+        if spell(item) != item:
+            where.wrong(f"is {kind(item)}, and no path is spelled so. Write {shown(spell(item))}.")
+        elif item in found:
+            where.wrong(f"{item!r} stands here twice. Remove one.")
+        found.setdefault(item, where)
+    return list(found.items())
+
+
+def fences(value: Any, place: Place) -> Any:
+    """Path prefixes, which end in a slash."""
+    found = _paths(value, place, "['/checkout/']")
+    for item, where in found:
+        if not item.endswith("/"):
+            where.wrong(f"is {kind(item)}. Write {item + '/'!r}: all that is below, and {item!r} itself.")
+    return tuple(item for item, _ in found)
+
+
+def opened(value: Any, place: Place) -> Any:
+    """Paths under a fence."""
+    return tuple(item for item, _ in _paths(value, place, "['/checkout/help']"))
 
 
 def on_refusal(value: object, place: Place) -> Any:

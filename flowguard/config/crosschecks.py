@@ -152,6 +152,15 @@ def _check_options(flow: Draft) -> None:
     for entry in flow.entries:
         if entry.rule and entry.rule == options["reset"]:
             at("reset").wrong(f"is the path of {entry.written!r}. Use another: the guard answers it itself.")
+    _check_openings(options["open"], options["fence"], at("open"))
+
+
+def _check_openings(opened: Sequence[str], fences: Sequence[str], place: Place) -> None:
+    for position, path in enumerate(opened):
+        if path in fences and path != "/":
+            place.item(position).wrong(f"is the whole fence. Write {path.rstrip('/')!r} for that page alone.")
+        elif not path.startswith(tuple(fences)) and f"{path}/" not in fences:
+            place.item(position).wrong("is under no fence of this flow, so it is open anyway. Remove it.")
 
 
 def _check_variables(flow: Draft) -> None:
@@ -222,6 +231,7 @@ def check_together(flows: Sequence[Draft], check_rules: CheckRules) -> None:
     """Flows beside each other: their names, cookies and paths are their own (CONTRACT 2)."""
     names: set[str] = set()
     cookies: dict[str, str] = {}
+    fences: dict[str, str] = {}
     for flow in flows:
         at = flow.place.option
         if flow.name in names:
@@ -230,6 +240,10 @@ def check_together(flows: Sequence[Draft], check_rules: CheckRules) -> None:
             at("cookie_name").wrong(f"is the cookie of the flow {cookies[flow.cookie_name]!r} too. Give each its own.")
         names.add(flow.name)
         cookies[flow.cookie_name] = flow.name
+        for position, fence in enumerate(flow.options["fence"]):
+            owner = fences.setdefault(fence, flow.name)
+            if owner != flow.name:
+                at("fence").item(position).wrong(f"is a fence of the flow {owner!r} too. Remove one.")
     _check_rules(flows, check_rules)
 
 

@@ -71,6 +71,8 @@ FLOW_OPTIONS = _table(
     Setting("back", checks.choice(REFUSE, VIEW, EDIT), REFUSE),
     Setting("restart", checks.flag, False),
     Setting("reset", checks.path),
+    Setting("fence", checks.fences, ()),
+    Setting("open", checks.opened, ()),
     Setting("ttl", checks.duration, 14_400),  # four hours
     Setting("idle", checks.duration),
     Setting("vary", checks.variables, ()),
@@ -90,7 +92,7 @@ FLOW_OPTIONS = _table(
     Setting("texts", checks.texts),
 )
 #: Options of the contract that this version does not have.
-LATER_OPTIONS = ("bind", "instance", "fence", "open", "exempt")
+LATER_OPTIONS = ("bind", "instance", "exempt")
 
 GUARD_OPTIONS = _table(
     Setting("secret_key", safeguards.secret, REQUIRED),
