@@ -13,6 +13,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from flowguard.cookie import Found
 from flowguard.core.flow import Condition, Definition
+from flowguard.core.guidance import hoped
 from flowguard.core.passage import (
     Agrees,
     Attempt,
@@ -22,6 +23,7 @@ from flowguard.core.passage import (
     Verdict,
     decide,
     everything_agrees,
+    quietly,
     usable,
 )  # fmt: skip
 from flowguard.core.run import Run, Values
@@ -149,7 +151,16 @@ class Judge:
             raise
         if isinstance(verdict, Refusal):
             self._keeper.give_up(held, asked.now)
+            if self._is_pending(attempt, held, invented):
+                verdict = Refusal(Reason.BUSY, attempt.state, 0)
         return Judged(verdict, attempt, held, invented)
+
+    def _is_pending(self, attempt: Attempt, held: Held, invented: bool) -> bool:
+        """Would this page be open if the submission that is under way counted? Then it is too early to refuse it."""
+        if held.under_way is None or attempt.submission or invented:
+            return False
+        quiet = attempt._replace(agrees=quietly(attempt.agrees), now=None)
+        return isinstance(decide(self._flow, hoped(self._flow, held.run, held.under_way), quiet), Passage)
 
     def _asker(self, asked: Asked, run: Optional[Run], name: str) -> Agrees:
         """Asks the deployer's conditions, each at most once for a request and a run."""

@@ -40,6 +40,7 @@ class Held(NamedTuple):
     led: Optional[Led] = None
     token: Optional[str] = None  # the claim that we won
     busy: bool = False  # another submission of this run is under way, and did not end while we waited
+    under_way: Optional[str] = None  # the state that another submission, which has not ended, is one of
 
 
 class Keeper:
@@ -100,7 +101,7 @@ class Keeper:
             record = self._claim(run, text, claim, now)
             held = self._merge(run, text, record, now)
             if record.claim is not None and record.claim.token == claim.token:
-                return held._replace(token=claim.token)
+                return held._replace(token=claim.token, under_way=None)
             if record.claim is not None and record.claim.until > now / 1000:
                 break
             self._bury(run, record, now)
@@ -210,9 +211,10 @@ class Keeper:
             return Held(run, record.version)
         if newest.first == run.first and not run.spent <= newest.spent:
             newest = newest._replace(spent=newest.spent | run.spent)
-        if record.claim is not None and record.claim.until <= now / 1000:
-            newest = self._without_answer(newest, record.claim)
-        return Held(newest, record.version, entry.led)
+        claim = record.claim
+        if claim is not None and claim.until <= now / 1000:
+            newest, claim = self._without_answer(newest, claim), None
+        return Held(newest, record.version, entry.led, under_way=None if claim is None else claim.state)
 
     def _decoded(self, record: Record) -> Optional[Run]:
         return self._codec.decode(records.read(record.text).run)

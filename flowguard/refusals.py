@@ -8,7 +8,8 @@
 | `redirect` | 303                 | 303                                                           | 409 problem   |
 | `conflict` | 409 page            | 409 page                                                      | 409 problem   |
 
-Where nothing can be redirected to, a 409; where the guard goes in circles or a visited run is stuck, the 409 page.
+Where nothing can be redirected to, a 409; where the guard goes in circles, a visited run is stuck, or a visited page is
+not open yet (`busy`), the 409 page.
 `unavailable` is a 503, and never a redirect. Nothing here knows of cookies, ledgers or runs: what is to be said comes
 in a `Refused`, and what is to be done about it goes out as a `Response`.
 """
@@ -69,6 +70,7 @@ class Refused(NamedTuple):
     led: where the first submission led, if a duplicate may go there. start: the first step, for a run without a way on.
     stuck: nothing leads on in this run. uncertain: the outcome of the last submission is not known.
     by_get: the submission was a GET of a page with effects: a link that was followed.
+    then: where a busy page goes by itself: the page that is open when what is under way has counted.
     looping: the visitor was redirected again and again, so a page takes the place of a redirect. retry_after: seconds.
     """
 
@@ -82,6 +84,7 @@ class Refused(NamedTuple):
     redirects: bool = False
     target_method: Optional[str] = None
     led: Optional[str] = None
+    then: Optional[str] = None
     start: Optional[str] = None
     stuck: bool = False
     uncertain: bool = False
@@ -132,7 +135,7 @@ def _redirects(refused: Refused, how: str) -> bool:
     if how == CONFLICT or refused.form is Form.OTHER or refused.reason == Reason.UNAVAILABLE:
         return False
     if refused.form is Form.PAGE:
-        return not refused.stuck
+        return not refused.stuck and refused.reason != Reason.BUSY
     return how == REDIRECT or (refused.reason in AGAIN and not refused.uncertain)
 
 
@@ -141,6 +144,8 @@ def _onward(refused: Refused) -> Optional[str]:
     led = _led(refused)
     if led is not None:
         return led
+    if refused.reason == Reason.BUSY and refused.then is not None:
+        return local(refused.then)
     return local(refused.target) if refused.redirects else None
 
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from flowguard import records, refusals, replies
 from flowguard.answers import destination
 from flowguard.config import Plan
-from flowguard.core.guidance import guidance, passes
+from flowguard.core.guidance import guidance, hoped, passes, target
 from flowguard.core.passage import Attempt, Passage, Reason, Refusal, decide, stuck
 from flowguard.core.run import Run, Values, finished
 from flowguard.handle import Event
@@ -70,7 +70,8 @@ class Refuser:
             flow=self._flow.name, reason=refusal.reason.value, state=refusal.state,
             current=run.current if run else None, missing=guide.missing, allowed=guide.allowed,
             target=url, redirects=guide.passes and url is not None, target_method=method,
-            led=self._led(asked, judged, refusal), start=self._start(run, attempt, values, asked.environ),
+            led=self._led(asked, judged, refusal), then=self._then(judged, refusal, values, asked.environ),
+            start=self._start(run, attempt, values, asked.environ),
             stuck=caught, uncertain=run is not None and refusal.state in run.spent - run.done,
             looping=brought.note.looping, retry_after=self._retry_after(refusal, run, attempt),
             submission=attempt.submission, by_get=attempt.by_get,
@@ -93,6 +94,15 @@ class Refuser:
         ready = (name for name in flow.starts if passes(flow, run, name, attempt.now, attempt.agrees))
         name = next(ready, None)
         return None if name is None else self.way(name, values, environ)[0]
+
+    def _then(self, judged: Judged, refusal: Refusal, values: Values, environ: Environ) -> Optional[str]:
+        """The URL of the page that is open when the submission that is under way has counted."""
+        run, attempt, under_way = judged.run, judged.attempt, judged.held.under_way
+        if refusal.reason is not Reason.BUSY or run is None or under_way is None:
+            return None
+        after = hoped(self._flow, run, under_way)
+        name = target(self._flow, after, attempt.now, attempt.agrees) if attempt.submission else refusal.state
+        return self.way(name, values, environ)[0] if self._flow.states[name].get else None
 
     def _retry_after(self, refusal: Refusal, run: Optional[Run], attempt: Attempt) -> Optional[int]:
         """Whole seconds until it is no longer too fast. A state that is not the current one must be entered first."""

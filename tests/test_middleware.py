@@ -1371,6 +1371,50 @@ def test_who_waits_too_long_is_told_that_it_is_busy():
     assert [response.header("Retry-After") for response in inner] == ["5", "5", None]
 
 
+def test_who_waits_for_a_slow_payment_ends_on_the_receipt():
+    """The page that says `busy` goes on to what the payment opens, and says the same there until it is paid."""
+    visitor, app = shop(*WALK[:4])
+    clicks: list[Response] = []
+
+    def slow(environ: Environ, start_response: Any) -> Iterable[bytes]:
+        clicks.extend([visitor.twin().post("/pay"), visitor.twin().get("/done"), visitor.twin().get("/cart")])
+        return led_on(start_response)
+
+    app.answers["POST /pay"] = slow
+    go(visitor, "POST /pay")
+    assert [click.verdict for click in clicks] == [(409, "busy"), (409, "busy"), (303, "illegal")]
+    assert [click.header("Refresh") for click in clicks[:2]] == ["5; url=/done", "5; url=/done"]
+    assert visitor.get("/done").verdict == (200, None)
+
+
+def test_who_waits_for_a_slow_payment_that_fails_ends_on_the_form():
+    visitor, app = shop(*WALK[:4])
+    clicks: list[Response] = []
+
+    def slow(environ: Environ, start_response: Any) -> Iterable[bytes]:
+        clicks.append(visitor.twin().get("/done"))
+        start_response("422 Unprocessable Content", [("Content-Type", "text/html")])
+        return [b"card refused"]
+
+    app.answers["POST /pay"] = slow
+    visitor.post("/pay")
+    assert clicks[0].reason == "busy"
+    assert (visitor.get("/done").verdict, visitor.get("/done").location) == ((303, "skipped"), "/pay")
+
+
+def test_while_a_step_is_entered_by_a_form_the_next_page_is_busy():
+    visitor, app = shop(*WALK[:3], paths={"/shipping": {"to": ["/pay"]}})
+    clicks: list[Response] = []
+
+    def slow(environ: Environ, start_response: Any) -> Iterable[bytes]:
+        clicks.extend([visitor.twin().get("/done"), visitor.twin().post("/pay")])
+        return led_on(start_response)
+
+    app.answers["POST /pay"] = slow
+    go(visitor, "POST /pay")  # from /shipping
+    assert [(click.reason, click.header("Refresh")) for click in clicks] == [("busy", "5; url=/done")] * 2
+
+
 def led_on(start_response: Any) -> Iterable[bytes]:
     start_response("303 See Other", [("Location", "/done"), ("Content-Type", "text/html")])
     return [b""]
@@ -1632,7 +1676,7 @@ def test_a_page_visit_after_a_dead_worker_sees_that_the_outcome_is_not_known():
     """Reading alone says so: nothing is written until somebody submits."""
     ledger = Down()
     visitor, _, clock = abandoned("/pay", ledger)
-    assert visitor.get("/done").verdict == (303, "skipped")
+    assert visitor.get("/done").verdict == (409, "busy")
     ledger.switch_off("claim", "write", "release")
     clock.now += 300
     page = visitor.get("/done")

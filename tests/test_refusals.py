@@ -103,7 +103,14 @@ PROBLEM = ("409", None, "application/problem+json")
 # --- the table -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("reason", [*OTHERS, *AGAIN])
+@pytest.mark.parametrize("how", HOWS)
+def test_a_visit_of_a_page_that_is_not_open_yet_waits_there(how):
+    busy = VISIT._replace(reason="busy", then="/shop/done")
+    assert said(busy, how) == PAGE
+    assert header(answer(busy, environ(), how), "Refresh") == "5; url=/shop/done"
+
+
+@pytest.mark.parametrize("reason", [reason for reason in (*OTHERS, *AGAIN) if reason != "busy"])
 @pytest.mark.parametrize(
     ("how", "expected"), [("auto", REDIRECTED), ("redirect", REDIRECTED), ("conflict", PAGE)], ids=HOWS
 )

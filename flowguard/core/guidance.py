@@ -59,6 +59,13 @@ def _gettable(flow: Definition, run: Run, name: str, now: Optional[int], agrees:
     return state.get and enterable(flow, run, state, False, now, agrees)
 
 
+def hoped(flow: Definition, run: Run, state: str) -> Run:
+    """The run as it will be if the submission of *state* that is under way counts. Times aside."""
+    if run.current != state and state in flow.states:
+        run = run.entering(state, run.entered) if run.trail else run.begun(state, run.values, run.entered)
+    return run.doing(state)
+
+
 def passes(flow: Definition, run: Optional[Run], name: str, now: Optional[int], agrees: Agrees) -> bool:
     """Would a GET of the state *name* pass?"""
     if not flow.states[name].get:
