@@ -15,7 +15,7 @@ import hashlib
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from hmac import compare_digest
-from typing import Mapping, NamedTuple, Optional, Sequence, Union
+from typing import Callable, Mapping, NamedTuple, Optional, Sequence, Union
 
 from itsdangerous import Signer
 from itsdangerous.signer import SigningAlgorithm
@@ -31,6 +31,7 @@ MAX_CANDIDATES = 8  # cookies of one name that are looked at: a browser sends on
 VERSION = "1"
 WIDTH = 5  # characters of a state's code: 30 bits, so that a thousand states collide once in two thousand flows
 MAX_VALUE = 128  # bytes of a rule variable's value (CONTRACT 2)
+Name = Callable[[str], Optional[str]]  # a state's code to its name; None for one that does not exist
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _PLACE = {letter: number for number, letter in enumerate(_ALPHABET)}
 _SIGNATURE = 43  # characters: 32 bytes in base64 without padding
@@ -109,40 +110,11 @@ class Codec:
         return _FIXED + (most.trail + once) * self._width + most.history * places + most.trail // 4 + 1 + values
 
     def encode(self, run: Run) -> str:
-        code, start = self._code, run.started
-        flags = f"{self._width:x}{'f' if run.closed else ''}"
-        return ".".join((
-            run.id, f"{run.seq:x}", f"{run.seq - run.first:x}",
-            f"{start:x}", f"{run.changed - start:x}", f"{run.entered - start:x}", flags,
-            "".join([code[name] for name in run.trail]), _write_history(run),
-            f"{_mask(run.trail, run.done):x}", "".join([code[name] for name in sorted(run.spent)]),
-            _write_values(run.values),
-        ))  # fmt: skip
+        return _write(run, self._width, self._code.__getitem__)
 
     def decode(self, text: str) -> Optional[Run]:
         """The run that *text* holds, without the states that no longer exist; None if it is no text of ours."""
-        try:
-            return self._read(text.split("."))
-        except (ValueError, KeyError, IndexError):
-            return None
-
-    def _read(self, fields: list[str]) -> Run:
-        id_, seq, since, started, changed, entered, flags, trail, history, done, spent, values = fields
-        count, start, width = int(seq, 16), int(started, 16), int(flags[0], 16)
-        written = _split(trail, width)
-        known = self._known(width)
-        names = [known.get(code) for code in written]
-        mask = int(done, 16)
-        steps = _read_history(history, names)
-        return Run(
-            id_, count, count - int(since, 16),
-            tuple([name for name in names if name is not None]),
-            steps,
-            frozenset([name for place, name in enumerate(names) if name is not None and mask >> place & 1]),
-            frozenset([known[code] for code in _split(spent, width) if code in known]),
-            _read_values(values, self._variables),
-            start, start + int(changed, 16), start + int(entered, 16), flags[1:] == "f",
-        )  # fmt: skip
+        return _read(text, lambda width: self._known(width).get, self._variables.__contains__)
 
     def _known(self, width: int) -> Mapping[str, str]:
         """Codes of *width* to names. Another deployment may have written shorter or longer ones; one that two of our
@@ -153,6 +125,58 @@ class Codec:
                 shorter.setdefault(_digest(name)[:width], []).append(name)
             self._state[width] = {code: names[0] for code, names in shorter.items() if len(names) == 1}
         return self._state[width]
+
+
+class Coded(NamedTuple):
+    """A run whose flow is not at hand: its states are named by their codes, of *width* characters."""
+
+    run: Run
+    width: int
+
+    @classmethod
+    def decode(cls, text: str) -> Optional[Coded]:
+        """The run that *text* holds, with all that is in it; None if it is no text of ours."""
+        run = _read(text, lambda width: str, lambda variable: True)
+        return None if run is None else cls(run, int(text.split(".")[6][0], 16))
+
+    def encode(self) -> str:
+        return _write(self.run, self.width, str)
+
+    def code(self, name: str) -> str:
+        """How the state of this name is written here."""
+        return _digest(name)[: self.width]
+
+
+def _write(run: Run, width: int, code: Callable[[str], str]) -> str:
+    start, flags = run.started, f"{width:x}{'f' if run.closed else ''}"
+    return ".".join((
+        run.id, f"{run.seq:x}", f"{run.seq - run.first:x}",
+        f"{start:x}", f"{run.changed - start:x}", f"{run.entered - start:x}", flags,
+        "".join([code(name) for name in run.trail]), _write_history(run),
+        f"{_mask(run.trail, run.done):x}", "".join([code(name) for name in sorted(run.spent)]),
+        _write_values(run.values),
+    ))  # fmt: skip
+
+
+def _read(text: str, names_of: Callable[[int], Name], variable: Callable[[str], bool]) -> Optional[Run]:
+    """names_of: how codes of a width are turned into names; variable: whether a rule variable of that name exists."""
+    try:
+        id_, seq, since, started, changed, entered, flags, trail, history, done, spent, values = text.split(".")
+        count, start, width = int(seq, 16), int(started, 16), int(flags[0], 16)
+        name_of = names_of(width)
+        names = [name_of(code) for code in _split(trail, width)]
+        mask = int(done, 16)
+        return Run(
+            id_, count, count - int(since, 16),
+            tuple([name for name in names if name is not None]),
+            _read_history(history, names),
+            frozenset([name for place, name in enumerate(names) if name is not None and mask >> place & 1]),
+            frozenset([name for name in map(name_of, _split(spent, width)) if name is not None]),
+            _read_values(values, variable),
+            start, start + int(changed, 16), start + int(entered, 16), flags[1:] == "f",
+        )  # fmt: skip
+    except (ValueError, KeyError, IndexError):
+        return None
 
 
 def _digest(name: str) -> str:
@@ -211,12 +235,12 @@ def _pack(value: str) -> str:
     return urlsafe_b64encode(value.encode("utf-8", "surrogatepass")).decode("ascii").rstrip("=")
 
 
-def _read_values(text: str, variables: frozenset[str]) -> Values:
+def _read_values(text: str, variable: Callable[[str], bool]) -> Values:
     if not text:
         return ()
     parts = text.split("~")
     pairs = zip(parts[::2], parts[1::2])
-    return tuple([(name, _unpack(value)) for name, value in pairs if name in variables])
+    return tuple([(name, _unpack(value)) for name, value in pairs if variable(name)])
 
 
 def _unpack(value: str) -> str:

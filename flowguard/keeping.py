@@ -224,11 +224,11 @@ class Keeper:
 
     def _claim(self, run: Run, text: str, claim: Claim, now: int) -> Record:
         key, expires = self._key(run), self._expires(run, now)
-        created = records.write(text or self._codec.encode(run), run)
+        created = records.write(text or self._codec.encode(run), run.current or "", run.spent)
         return self._ask(lambda ledger: ledger.claim(key, claim, text=created, expires=expires, now=now / 1000))
 
     def _write(self, run: Run, version: int, token: Optional[str], led: Optional[Led], now: int) -> bool:
-        text = records.write(self._codec.encode(run), run, led)
+        text = records.write(self._codec.encode(run), run.current or "", run.spent, led)
         key, expires, keep = self._key(run), self._expires(run, now), bool(run.spent)
         return self._ask(
             lambda ledger: ledger.write(

@@ -12,9 +12,7 @@ name holds a tab or a line feed: the configuration refuses them.
 from __future__ import annotations
 
 import hashlib
-from typing import NamedTuple, Optional
-
-from flowguard.core.run import Run
+from typing import Iterable, NamedTuple, Optional
 
 MAX_LED = 2_000  # characters of a Location that are kept (CONTRACT 5)
 DIGEST = 12  # characters, of 4 bits: among 100,000 runs, two are alike once in 50,000 ledgers
@@ -36,9 +34,9 @@ class Entry(NamedTuple):
     led: Optional[Led]
 
 
-def write(text: str, run: Run, led: Optional[Led] = None) -> str:
-    """The ledger's text for *run*, which the codec writes as *text*."""
-    names = f"{text}\n{run.current or ''}\n" + "\t".join(sorted(run.spent))
+def write(run: str, current: str, spent: Iterable[str], led: Optional[Led] = None) -> str:
+    """Put a text together."""
+    names = f"{run}\n{current}\n" + "\t".join(sorted(spent))
     if led is None or len(led.location) > MAX_LED or "\n" in led.location:
         return names
     return f"{names}\n{led.state}\n{led.location}"

@@ -16,7 +16,7 @@ LAYERS = [
     {"config", "paths", "cookie", "ledgers", "pages", "replies"},
     {"refusals", "flow", "reading", "answers", "handle", "notes", "searching", "fences"},
     {"files", "hooks", "records", "exchange"},
-    {"keeping"},
+    {"keeping", "operating"},
     {"judge", "withholding"},
     {"visit"},
     {"refusing"},

@@ -925,6 +925,13 @@ def test_a_server_that_stops_is_an_outage_until_it_is_back_and_empty(redis_serve
     assert claim(ledger, "other") == Record("t", 1, MINE)
 
 
+@pytest.mark.parametrize("look", [lambda ledger: list(ledger.scan(NOW)), lambda ledger: ledger.purge(NOW)],
+                         ids=["scan", "purge"])
+def test_a_server_that_is_not_there_is_no_empty_ledger(look: Any) -> None:
+    with unavailable():
+        look(RedisLedger(f"redis://127.0.0.1:{free_port()}"))
+
+
 @redis_test
 def test_a_restart_that_nobody_was_there_to_see_costs_no_request(redis_server: Server) -> None:
     ledger = RedisLedger(redis_server.unix_url)

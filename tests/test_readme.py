@@ -283,6 +283,10 @@ COMMANDS = {
     "gunicorn flowguard.wsgi:application": ("tests/test_environment.py", 'Gunicorn("flowguard.wsgi:application"'),
     "waitress-serve flowguard.wsgi:application": ("tests/test_environment.py", 'Waitress("flowguard.wsgi:application"'),
     "flowguard check checkout.toml": ("tests/test_cli.py", '"check"'),
+    "flowguard ledger redis://host:6379/0 --doubt": ("tests/test_operating.py", '"--doubt"'),
+    "flowguard ledger redis://host:6379/0 --run 1f3a9c02b7de": ("tests/test_operating.py", '"--run"'),
+    "flowguard ledger redis://host:6379/0 free 1f3a9c02b7de /payment": ("tests/test_operating.py", '"free"'),
+    "flowguard ledger sqlite:////var/lib/shop/flow.db purge": ("tests/test_operating.py", '"purge"'),
     "python3 tests/run.py tests/test_readme.py": ("tests/run.py", "python3 tests/run.py tests/test_"),
 }
 

@@ -155,8 +155,9 @@ class RedisLedger:
         self._ask(lambda begun: self._client.delete(self._prefix + key))
 
     def _names(self) -> Iterator[str]:
+        """Asked for once: an iterator that has raised says from then on that it is at its end."""
         names = self._client.scan_iter(match=re.sub(r"([*?\[\]\\])", r"\\\1", self._prefix) + "*", count=500)
-        while (name := self._ask(lambda begun: next(names, None))) is not None:
+        while (name := self._ask(lambda begun: next(names, None), again=False)) is not None:
             yield _str(name)
 
     def _row(self, name: str) -> Optional[list[Any]]:
@@ -174,14 +175,14 @@ class RedisLedger:
                 raise
         return self._client.eval(script.text, 1, name, *values)
 
-    def _ask(self, question: Callable[[float], Any]) -> Any:
+    def _ask(self, question: Callable[[float], Any], again: bool = True) -> Any:
         begun = self._monotonic()
-        trusted = self._admit(begun)
+        again = self._admit(begun) and again
         try:
             try:
                 answer = question(begun)
             except Exception as error:
-                if not trusted or not _is(error, NO_ANSWER) or self._monotonic() - begun > AGAIN_WITHIN:
+                if not again or not _is(error, NO_ANSWER) or self._monotonic() - begun > AGAIN_WITHIN:
                     raise
                 answer = question(begun)
         except Exception as error:
