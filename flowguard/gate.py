@@ -43,7 +43,7 @@ class Gate:
     def __init__(self, app: Application, plan: Plan, kit: Kit, refuser: Refuser, jars: tuple[Jar, Jar]) -> None:
         self._app, self._kit, self._refuser, self._jars = app, kit, refuser, jars
         self.flow, self._options = plan.definition, plan.options
-        self._searched = frozenset(state.name for state in self.flow.states.values() if state.texts)
+        self._searched = frozenset(name for name in plan.paths if self.flow.step(name).texts)
         self._judge = Judge(self.flow, kit.keeper, plan.options.max_body)
         self._allow = {name: _methods_beside(plan, name) for name in self.flow.effects}
 

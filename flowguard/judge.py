@@ -100,10 +100,13 @@ class Judge:
         return isinstance(verdict, Passage) and verdict.claim
 
     def _newest(self, asked: Asked, run: Run, text: str) -> Held:
-        """Safe requests, and companions, which change nothing, go on by the cookie where the ledger is silent."""
-        if any(name in self._flow.states and self._attempt(asked, name).submission for name in asked.names):
+        """Safe requests, and companions that change nothing, go on by the cookie where the ledger is silent."""
+        if any(self._may_change(name) and self._attempt(asked, name).submission for name in asked.names):
             return self._keeper.newest(run, text, asked.now)
         return self._keeper.newest_or_cookie(run, text, asked.now)
+
+    def _may_change(self, name: str) -> bool:
+        return name in self._flow.states or bool(self._flow.companions[name].undoes)
 
     def standing(self, asked: Asked, brought: Found, reason: Reason) -> Judged:
         """Where the visitor stands, for a request that is refused for *reason*, whatever the run: by the cookie alone

@@ -23,7 +23,7 @@ from flowguard.config import (
     signing_keys,
 )
 from flowguard.config.places import Place, kind
-from flowguard.config.settings import COMPANION_KEYS, LATER_KEYS, LATER_OPTIONS, REQUIRED
+from flowguard.config.settings import COMPANION_KEYS, LATER_OPTIONS, REQUIRED, UNDOING_KEYS
 from flowguard.core.flow import Answers, Companion, Glob, State
 from flowguard.errors import ConfigError, Problem
 from flowguard.flow import Flow
@@ -192,6 +192,16 @@ def test_a_companion_belongs_to_states_and_has_a_name_and_a_refusal():
     assert list(read.definition.states) == ["/a", "/b"]
 
 
+def test_what_undoes_arrives():
+    basket = {"undoes": ["/b", "/a"], "within": ["/b"], "accept": [422], "reject": ["/no*"], "effects": True}
+    read = plan({"/a": {"to": ["/b"]}, "/b": {}, "/basket": basket, "/other": {"undoes": ["/b"]}})
+    assert read.definition.companions == {
+        "/basket": Companion("/basket", frozenset({"/b"}), None, frozenset({"/a", "/b"}),
+                             Answers(frozenset({422})), Answers(globs=(Glob.of("/no*"),)), True),
+        "/other": Companion("/other", None, None, frozenset({"/b"})),
+    }  # fmt: skip
+
+
 def test_several_paths_belong_to_one_state_wherever_they_stand():
     read = plan({"/old": "pay", "POST /pay": {"state": "pay"}, "/help": {"within": ["pay"]}, "/hilfe": "/help"})
     assert read.keys == (
@@ -336,9 +346,6 @@ OF_A_FLOW = [
     pytest.param({"/a": {"onse": True}}, ["flow['/a'].onse: unknown key. Did you mean 'once'?"], id="a misspelt key"),
     pytest.param({"/a": {"zzz": True, 5: 1}}, ["flow['/a'].zzz: unknown key.", "flow['/a'][5]: unknown key."],
                  id="keys like no other"),
-    pytest.param({"/a": {"undoes": ["/b"]}}, [
-        "flow['/a'].undoes: this version does not have this key. Leave it out.",
-    ], id="keys of a later version"),
     pytest.param({"/a": {"state": ""}}, [
         "flow['/a'].state: is the string ''. Write a name: a string, not empty, of printable characters.",
     ], id="an empty name"),
@@ -505,6 +512,26 @@ OF_A_FLOW = [
         "flow['/a'].to[0]: '/help' is a companion (it has `within`), not a state.",
         "flow['/a'].requires[0]: '/help' is a companion (it has `within`), not a state.",
     ], id="a companion for a state"),
+    pytest.param({"/a": {}, "/help": {"within": ["/a"], "effects": True, "accept": [200]}}, [
+        "flow['/help'].effects: can't stand beside `within` alone: such a path never changes a run. Remove it.",
+        "flow['/help'].accept: can't stand beside `within` alone: such a path never changes a run. Remove it.",
+    ], id="a companion that has effects on nothing"),
+    pytest.param({"/review": {}, "/basket": {"undoes": ["/reveiw"], "submit": True}}, [
+        "flow['/basket'].undoes[0]: no state '/reveiw'. Did you mean '/review'?",
+        "flow['/basket'].submit: can't stand beside `undoes`: a companion is no step. Remove one of the two.",
+    ], id="a companion that undoes what is not there"),
+    pytest.param({"/a": {}, "/basket": {"undoes": []}}, [
+        "flow['/basket'].undoes: is empty: nothing would be undone. Name a state.",
+    ], id="a companion that undoes nothing"),
+    pytest.param({"/a": {}, "/basket": {"undoes": "/a"}}, [
+        "flow['/basket'].undoes: is a string, not a list. Write ['/a'].",
+    ], id="a string of what is undone"),
+    pytest.param({"/a": {}, "/basket": {"undoes": ["/basket"]}}, [
+        "flow['/basket'].undoes[0]: '/basket' is a companion (it has `undoes`), not a state.",
+    ], id="a companion that undoes itself"),
+    pytest.param({"/a": {}, "POST /basket": {"undoes": ["/a"], "effects": True}}, [
+        "flow['POST /basket'].effects: is True, but no path of it takes GET. Let one take it, or remove `effects`.",
+    ], id="a companion whose GET is not taken"),
 ]  # fmt: skip
 
 
@@ -767,7 +794,7 @@ def test_rules_of_all_flows_are_checked_together():
 def test_everything_is_named_at_once_in_the_order_of_declaration():
     declared = {
         "/cart": {"to": ["/pya"], "start": "yes"},
-        "/pay": {"onse": True, "to": "/cart", "min_seconds": "3", "undoes": ["/cart"]},
+        "/pay": {"onse": True, "to": "/cart", "min_seconds": "3", "effects": 1},
         "basket": "/crat",
         "GET /pay": {"once": True, "repeat": True},
     }
@@ -782,7 +809,7 @@ def test_everything_is_named_at_once_in_the_order_of_declaration():
         "checkout['/pay'].onse: unknown key. Did you mean 'once'?",
         "checkout['/pay'].to: is a string, not a list. Write ['/cart'].",
         f"checkout['/pay'].min_seconds: is the string '3'. {SECONDS}",
-        "checkout['/pay'].undoes: this version does not have this key. Leave it out.",
+        "checkout['/pay'].effects: is 1. Write True or False.",
         f"checkout['basket']: is no path. {KEY_FORM}",
         "checkout['basket']: no state '/crat'. Did you mean '/cart'?",
         "checkout['GET /pay'].once: can't stand beside `repeat`. Remove one of the two.",
@@ -825,7 +852,6 @@ def test_a_table_is_keyed_by_the_names_of_its_rows():
 
 
 def test_what_is_later_is_not_there_yet():
-    assert not set(LATER_KEYS) & set(STATE_KEYS)
     assert not set(LATER_OPTIONS) & set(FLOW_OPTIONS)
 
 
@@ -833,8 +859,9 @@ def test_every_field_of_a_state_has_its_key():
     renamed = {"min_time": "min_seconds", "max_time": "max_seconds", "name": "state"}
     worked_out = {"get", "unsafe", "submission"}
     fields = {renamed.get(field.name, field.name) for field in dataclasses.fields(State)} - worked_out
-    assert set(STATE_KEYS) == fields | {"end", "within"}
-    assert set(COMPANION_KEYS) == {"state", "within", "on_refusal"}
+    assert set(STATE_KEYS) == fields | {"end", "within", "undoes"}
+    of_a_companion = {renamed.get(field.name, field.name) for field in dataclasses.fields(Companion)}
+    assert {*COMPANION_KEYS, *UNDOING_KEYS} == of_a_companion
 
 
 def test_every_option_has_its_place():

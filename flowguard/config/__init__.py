@@ -129,7 +129,17 @@ def _state(flow: Draft, entry: Entry, position: int) -> State:
 
 
 def _companion(entry: Entry) -> Companion:
-    return Companion(entry.name, frozenset(one.name for one in entry.values["within"]), entry.values["on_refusal"])
+    values = entry.values
+    within = values["within"] if values["within"] is None else frozenset(one.name for one in values["within"])
+    return Companion(
+        name=entry.name,
+        within=within,
+        on_refusal=values["on_refusal"],
+        undoes=frozenset(one.name for one in values["undoes"] or ()),
+        accept=values["accept"] or NO_ANSWERS,
+        reject=values["reject"] or NO_ANSWERS,
+        effects=values["effects"],
+    )
 
 
 # --- the way in ------------------------------------------------------------------------------------------------------

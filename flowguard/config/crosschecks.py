@@ -6,7 +6,7 @@ from typing import Mapping, Optional, Sequence
 
 from flowguard.config.draft import CheckRules, Declared, Draft, Entry
 from flowguard.config.places import Place, did_you_mean
-from flowguard.config.settings import COMPANION_KEYS, STATE_KEYS
+from flowguard.config.settings import COMPANION_KEYS, STATE_KEYS, UNDOING_KEYS
 from flowguard.core.flow import Condition
 from flowguard.patterns import variables_of
 
@@ -24,7 +24,7 @@ def read_draft(declared: Declared, ledger: bool) -> Draft:
     for entry in found.companions.values():
         _check_companion(entry)
     _check_keys(found)
-    for entry in found.states.values():
+    for entry in (*found.states.values(), *found.companions.values()):
         _check_effects(found, entry)
     _check_options(found)
     _check_variables(found)
@@ -65,7 +65,7 @@ def _check_names(flow: Draft, entry: Entry) -> None:
 def _no_state(flow: Draft, name: str) -> str:
     """What to say of a name that is no state's."""
     if name in flow.companions:
-        return f"{name!r} is a companion (it has `within`), not a state."
+        return f"{name!r} is a companion (it has `{flow.companions[name].maker}`), not a state."
     return _unknown(flow, name, flow.states)
 
 
@@ -115,11 +115,16 @@ def _check_effects(flow: Draft, entry: Entry) -> None:
 
 def _check_companion(entry: Entry) -> None:
     """A companion is no state: it has no state's keys."""
-    for key in entry.given:
-        if key in STATE_KEYS and key not in COMPANION_KEYS:
-            entry.place.key(key).wrong("can't stand beside `within`: a companion is no step. Remove one of the two.")
-    if entry.given["within"] in ([], ()):
-        entry.place.key("within").wrong("is empty: the path would always be refused. Name a state.")
+    given, at = entry.given, entry.place.key
+    for key in given:
+        if key in UNDOING_KEYS and not entry.undoing:
+            at(key).wrong("can't stand beside `within` alone: such a path never changes a run. Remove it.")
+        elif key in STATE_KEYS and key not in COMPANION_KEYS + UNDOING_KEYS:
+            at(key).wrong(f"can't stand beside `{entry.maker}`: a companion is no step. Remove one of the two.")
+    if given.get("within") in ([], ()):
+        at("within").wrong("is empty: the path would always be refused. Name a state.")
+    if given.get("undoes") in ([], ()):
+        at("undoes").wrong("is empty: nothing would be undone. Name a state.")
 
 
 def _check_keys(flow: Draft) -> None:

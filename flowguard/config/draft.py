@@ -64,13 +64,22 @@ class Entry:
 
     @property
     def companion(self) -> bool:
-        return self.given.get("within") is not None
+        return self.given.get("within") is not None or self.undoing
+
+    @property
+    def undoing(self) -> bool:
+        return self.given.get("undoes") is not None
+
+    @property
+    def maker(self) -> str:
+        """The key that makes it a companion."""
+        return "undoes" if self.undoing else "within"
 
     @property
     def references(self) -> list[Reference]:
         """Every state that this entry names."""
         if self.companion:
-            return list(self.values["within"] or ())
+            return [*(self.values["within"] or ()), *(self.values["undoes"] or ())]
         return [*self.values["to"], *(one for group in self.values["requires"] for one in group)]
 
 

@@ -59,11 +59,11 @@ STATE_KEYS = _table(
     Setting("max_seconds", checks.duration),
     Setting("on_refusal", checks.on_refusal),
     Setting("within", checks.names),
+    Setting("undoes", checks.names),
 )
-#: Keys of the contract that this version does not have.
-LATER_KEYS = ("undoes",)
-#: What may stand beside `within`.
-COMPANION_KEYS = ("state", "on_refusal", "within")
+#: What a companion may have; and what else it may have if it undoes something.
+COMPANION_KEYS = ("state", "on_refusal", "within", "undoes")
+UNDOING_KEYS = ("accept", "reject", "effects")
 
 FLOW_OPTIONS = _table(
     Setting("name", checks.flow_name, "flow"),
@@ -123,8 +123,6 @@ def read(
 
 
 def unknown_key(name: Any) -> str:
-    if name in LATER_KEYS:
-        return "this version does not have this key. Leave it out."
     return f"unknown key.{did_you_mean(name, STATE_KEYS)}"
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Callable, Mapping, NamedTuple, Optional
+from typing import Any, Callable, Mapping, NamedTuple, Optional, Union
 
 #: A condition of the deployer's. The core never calls one: whoever asks the core says whether it agrees.
 Condition = Callable[[Any], object]
@@ -99,11 +99,24 @@ class State:
 
 @dataclass(frozen=True)
 class Companion:
-    """A path beside the steps, allowed only while the current state is one of `within`. It never changes a run."""
+    """A path beside the steps, allowed only while the current state is one of `within`; None: at any time.
+
+    A submission of it that did not fail takes the run back to before the first of the states in `undoes`. Without
+    those it never changes a run.
+    """
 
     name: str
-    within: frozenset[str]
+    within: Optional[frozenset[str]]
     on_refusal: object = None
+    undoes: frozenset[str] = frozenset()
+    accept: Answers = NO_ANSWERS
+    reject: Answers = NO_ANSWERS
+    effects: bool = False
+
+    @property
+    def texts(self) -> frozenset[str]:
+        """What is to be looked for in the answers to its requests."""
+        return self.accept.texts | self.reject.texts
 
 
 @dataclass(frozen=True)
@@ -119,10 +132,14 @@ class Definition:
     idle: Optional[int] = None
     reject: Answers = NO_ANSWERS
 
+    def step(self, name: str) -> Union[State, Companion]:
+        """The state or companion of that name."""
+        return self.states.get(name) or self.companions[name]
+
     @cached_property
     def effects(self) -> frozenset[str]:
-        """The states of which a GET is a submission."""
-        return frozenset(state.name for state in self.states.values() if state.effects)
+        """The states and companions of which a GET is a submission."""
+        return frozenset(name for name in (*self.states, *self.companions) if self.step(name).effects)
 
     @cached_property
     def starts(self) -> tuple[str, ...]:

@@ -7,11 +7,11 @@ table by a `Verdict`: what it says in a response header or on ``environ["flowgua
 from __future__ import annotations
 
 from enum import Enum
-from typing import Callable, NamedTuple, Optional
+from typing import Callable, NamedTuple, Optional, Union
 
-from flowguard.core.flow import Answers, Definition, State
+from flowguard.core.flow import Answers, Companion, Definition, State
 from flowguard.core.passage import Kind, Passage
-from flowguard.core.run import NOTHING, Run, Values, exhausted
+from flowguard.core.run import NOTHING, Run, Values, exhausted, finished
 
 
 class Outcome(Enum):
@@ -101,12 +101,12 @@ class Row(NamedTuple):
 # --- the table -------------------------------------------------------------------------------------------------------
 
 
-def _matches(answers: Answers, case: Case) -> bool:
-    if case.submission and case.answer.status in answers.statuses:
+def _matches(answers: Answers, answer: Answer, submission: bool) -> bool:
+    if submission and answer.status in answers.statuses:
         return True
-    if not answers.texts.isdisjoint(case.answer.texts):
+    if not answers.texts.isdisjoint(answer.texts):
         return True
-    to = case.answer.to
+    to = answer.to
     return to is not None and any(glob.matches(_subject(to, glob.text)) for glob in answers.globs)
 
 
@@ -118,12 +118,16 @@ def _subject(to: Destination, glob: str) -> str:
     return f"{to.path}?{to.query}" if "?" in glob and to.query else to.path
 
 
+def _rejects(flow: Definition, step: Union[State, Companion], answer: Answer, submission: bool) -> bool:
+    return _matches(step.reject, answer, submission) or _matches(flow.reject, answer, submission)
+
+
 def _rejected(case: Case) -> bool:
-    return _matches(case.state.reject, case) or _matches(case.flow.reject, case)
+    return _rejects(case.flow, case.state, case.answer, case.submission)
 
 
 def _accepted(case: Case) -> bool:
-    return _matches(case.state.accept, case)
+    return _matches(case.state.accept, case.answer, case.submission)
 
 
 def _onward(case: Case) -> bool:
@@ -205,12 +209,12 @@ def _case(flow: Definition, run: Run, passage: Passage, answer: Answer) -> Case:
 
 def undecided(flow: Definition, run: Run, passage: Passage, answer: Answer) -> frozenset[str]:
     """The texts that would change what *answer* means if they were found in it, beside those that were."""
-    if answer.overrule is not None or passage.kind in (Kind.PEEK, Kind.LOOK, Kind.COMPANION):
+    if answer.overrule is not None or passage.kind in (Kind.PEEK, Kind.LOOK):
         return frozenset()
-    case = _case(flow, run, passage, answer)
-    if _rejected(case):
+    step, submission = flow.step(passage.state), passage.submission
+    if _rejects(flow, step, answer, submission) or (passage.kind is Kind.COMPANION and not submission):
         return frozenset()
-    return case.state.reject.texts if _accepted(case) else case.state.texts
+    return step.reject.texts if _matches(step.accept, answer, submission) else step.texts
 
 
 def read(flow: Definition, run: Run, passage: Passage, answer: Answer) -> Outcome:
@@ -232,12 +236,14 @@ def settle(flow: Definition, run: Run, passage: Passage, answer: Answer, now: in
     run: the run that was judged; one with an empty trail (but with an id) where there was none.
     now: milliseconds since the epoch.
     """
-    if passage.kind is Kind.PEEK:
+    if passage.kind is Kind.PEEK or (passage.kind is Kind.COMPANION and not run.trail):
         return Settled(run, Outcome.NOTHING)
     if answer.overrule is not None:
         outcome, after = _overruled(flow, run, passage, answer.overrule, now)
-    elif passage.kind in (Kind.LOOK, Kind.COMPANION):
+    elif passage.kind is Kind.LOOK:
         return Settled(run, Outcome.NOTHING)
+    elif passage.kind is Kind.COMPANION:
+        outcome, after = _undone(flow, run, passage, answer, now)
     else:
         outcome = read(flow, run, passage, answer)
         after = _apply(flow, run, passage, outcome, answer, now)
@@ -263,6 +269,22 @@ def _apply(flow: Definition, run: Run, passage: Passage, outcome: Outcome, answe
     if not passage.submission or not state.once:
         return after
     return after.spending(state.name) if outcome is Outcome.SUCCESS else after.freeing(state.name)
+
+
+def _undone(flow: Definition, run: Run, passage: Passage, answer: Answer, now: int) -> tuple[Outcome, Run]:
+    """A submission of a companion that did not fail takes the run back to before the first of the states that it
+    undoes; where its outcome is not known, too. A finished run is left alone."""
+    companion = flow.companions[passage.state]
+    first = next((name for name in run.trail if name in companion.undoes), None)
+    if first is None or not passage.submission or finished(flow, run) or _failed(flow, companion, answer):
+        return Outcome.NOTHING, run
+    return Outcome.BACK, run.going_back_before(first, now)
+
+
+def _failed(flow: Definition, companion: Companion, answer: Answer) -> bool:
+    if _rejects(flow, companion, answer, True):
+        return True
+    return 400 <= answer.status < 500 and not _matches(companion.accept, answer, True)
 
 
 def _arrive(run: Run, passage: Passage, counted: bool, now: int) -> Run:

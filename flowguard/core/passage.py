@@ -214,10 +214,14 @@ LINES: tuple[Callable[[Case], Optional[Verdict]], ...] = (_line_1, _line_2, _lin
 
 
 def _companion(flow: Definition, run: Run, attempt: Attempt) -> Verdict:
-    """A companion path passes only if the current state is in its list; else `illegal`."""
-    within = flow.companions[attempt.state].within
-    if run.current in within and run.agrees_with(attempt.values, flow.vary):
-        return Passage(Kind.PEEK if attempt.peek else Kind.COMPANION, attempt.state, attempt.submission, 0)
+    """A companion path passes only if the current state is in its list, or if it has none; else `illegal`."""
+    companion = flow.companions[attempt.state]
+    here = companion.within is None or run.current in companion.within
+    # Another order's basket is no way around this rule; but a finished run holds nobody to its order any more.
+    left_alone = bool(companion.undoes) and bool(run.trail) and finished(flow, run)
+    if here and (left_alone or run.agrees_with(attempt.values, flow.vary)):
+        kind = Kind.PEEK if attempt.peek else Kind.COMPANION
+        return Passage(kind, attempt.state, attempt.submission, 0, by_get=attempt.by_get)
     return Refusal(Reason.ILLEGAL, attempt.state, 0)
 
 

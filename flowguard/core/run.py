@@ -83,6 +83,15 @@ class Run(NamedTuple):
             closed=False,
         )
 
+    def going_back_before(self, state: str, now: int) -> Run:
+        """Forget *state* as well: at the state before it, which stays done; empty where there is none."""
+        place = self.trail.index(state)
+        if place == 0:
+            return self.emptied()
+        before = self.trail[place - 1]
+        back = self.going_back(before, now)
+        return back.doing(before) if before in self.done else back
+
     def doing(self, state: str) -> Run:
         return self if state in self.done else self._replace(done=self.done | {state})
 
