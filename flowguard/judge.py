@@ -84,20 +84,27 @@ class Judge:
         if run is None:
             return self._on_nothing(asked, Reason.BAD_COOKIE if brought.present else None)
         if self._would_claim(asked, run):
-            return self._on(asked, self._keeper.claimed(run, brought.text, asked.names[-1], asked.now))
+            return self._on(asked, self._claimed(asked, run, brought.text))
         judged = self._on(asked, self._newest(asked, run, brought.text))
         if judged.held.version and isinstance(judged.verdict, Passage) and judged.verdict.claim:
             # The cookie is old: its run would not have passed, and the newest does.
-            judged = self._on(asked, self._keeper.claimed(judged.held.run, "", asked.names[-1], asked.now))
+            judged = self._on(asked, self._claimed(asked, judged.held.run, ""))
         return judged
 
     def _would_claim(self, asked: Asked, run: Run) -> bool:
         """Would the run that the cookie tells let this request through, as a submission that must be alone?"""
-        attempt = self._attempt(asked, asked.names[-1])
-        if not attempt.submission or usable(self._flow, run, asked.now) is not None:
+        attempts = [self._attempt(asked, name) for name in asked.names]
+        if not attempts[-1].submission or usable(self._flow, run, asked.now) is not None:
             return False
-        verdict = decide(self._flow, run, attempt)
-        return isinstance(verdict, Passage) and verdict.claim
+        verdicts = [decide(self._flow, run, attempt) for attempt in attempts]
+        claims = [one.claim for one in verdicts if isinstance(one, Passage)]
+        return len(claims) == len(verdicts) and any(claims)
+
+    def _claimed(self, asked: Asked, run: Run, text: str) -> Held:
+        """Claimed for the state that must not be done twice, should the claim outlive its worker."""
+        states = self._flow.states
+        name = next((name for name in asked.names if name in states and states[name].once), asked.names[-1])
+        return self._keeper.claimed(run, text, name, asked.now)
 
     def _newest(self, asked: Asked, run: Run, text: str) -> Held:
         """Safe requests, and companions that change nothing, go on by the cookie where the ledger is silent."""
@@ -139,14 +146,16 @@ class Judge:
         return self._decide(asked, Held(Run(secrets.token_urlsafe(12))), lost, True)
 
     def _decide(self, asked: Asked, held: Held, lost: Optional[Reason], invented: bool) -> Judged:
-        """Where the methods select different states, all must pass."""
+        """Where the methods select different states, all must pass; the application is taken to act as the last."""
         run = None if invented else held.run
+        passed: list[Passage] = []
         try:
             for name in asked.names:
                 attempt = self._attempt(asked, name, lost, self._asker(asked, run, name))
                 verdict = decide(self._flow, run, attempt)
                 if isinstance(verdict, Refusal):
                     break
+                passed.append(verdict)
             if lost_body(asked.environ):
                 raise RequestEntityTooLarge
         except BaseException:  # of a condition: the run stays as it was
@@ -156,6 +165,8 @@ class Judge:
             self._keeper.give_up(held, asked.now)
             if self._is_pending(attempt, held, invented):
                 verdict = Refusal(Reason.BUSY, attempt.state, 0)
+        elif len(passed) > 1:
+            verdict = verdict._replace(claim=any(one.claim for one in passed), others=tuple(passed[:-1]))
         return Judged(verdict, attempt, held, invented)
 
     def _is_pending(self, attempt: Attempt, held: Held, invented: bool) -> bool:

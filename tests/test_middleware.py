@@ -378,6 +378,43 @@ def test_two_override_headers_are_both_heard():
     assert visitor.call("GET", "/shipping", **headers).reason == "duplicate"
 
 
+PAID_BY_POST: dict[str, Any] = {
+    "GET /pay": {"state": "form", "to": ["charge"]},
+    "POST /pay": {"state": "charge", "to": ["/done"], "once": True},
+    "/done": {},
+}
+
+
+@pytest.mark.parametrize(("answer", "calls"), [
+    (led("/done"), 1), (FAULT, 1), (INVALID, 3), (SHOWN, 3),
+], ids=["that was paid", "in doubt", "that failed", "whose form was shown again"])  # fmt: skip
+def test_a_header_that_the_application_does_not_heed_is_no_way_to_submit_twice_a_payment(answer: Any, calls: int):
+    visitor, app = guarded(PAID_BY_POST)
+    app.answers["POST /pay"] = answer
+    visitor.get("/pay")
+    for _ in range(3):
+        visitor.post("/pay", HTTP_X_HTTP_METHOD_OVERRIDE="GET")
+    assert app.calls.count("POST /pay") == calls
+
+
+def test_two_clicks_with_a_header_that_names_another_state_are_one_at_a_time():
+    visitor, app = guarded(PAID_BY_POST, ledger_wait=0)
+    visitor.get("/pay")
+    tab = visitor.twin()
+    verdicts: list[Any] = []
+
+    def twice(environ: Any, start_response: Any) -> Iterable[bytes]:
+        if len(app.calls) == 2:
+            verdicts.append(tab.post("/pay", HTTP_X_HTTP_METHOD_OVERRIDE="GET").verdict)
+        start_response("303 See Other", [("Location", "/done"), ("Content-Type", "text/html")])
+        return [b""]
+
+    app.answers["POST /pay"] = twice
+    visitor.post("/pay", HTTP_X_HTTP_METHOD_OVERRIDE="GET")
+    assert verdicts == [(409, "busy")]
+    assert app.calls.count("POST /pay") == 1
+
+
 def test_where_methods_select_different_states_all_must_pass():
     flow = {"/a": {"to": ["look"]}, "GET /b": {"state": "look", "to": ["order"]},
             "POST /b": {"state": "order", "once": True}}  # fmt: skip

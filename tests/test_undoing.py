@@ -227,6 +227,17 @@ def test_an_article_that_is_removed_by_a_link_is_removed_by_a_link():
     assert app.calls.count("HEAD /remove") == 0
 
 
+@pytest.mark.parametrize("answer", [SHOWN, INVALID], ids=["it was changed", "it was not"])
+def test_a_header_that_the_application_does_not_heed_is_no_way_around_it(answer: Any):
+    both = {**SHOP, "POST /items": {"state": "change", "undoes": ["/review"]}, "GET /items": {"within": ["/pay"]}}
+    visitor, app = shopping(*TO_PAY, flow=both)
+    app.answers["POST /items"] = answer
+    visitor.post("/items", HTTP_X_HTTP_METHOD_OVERRIDE="GET")
+    assert where(visitor, app) == ("/cart" if answer is SHOWN else "/pay")
+    visitor.jar.clear()
+    assert visitor.post("/items", HTTP_X_HTTP_METHOD_OVERRIDE="GET").reason == "illegal"
+
+
 # --- the ledger ------------------------------------------------------------------------------------------------------
 
 

@@ -236,18 +236,34 @@ def settle(flow: Definition, run: Run, passage: Passage, answer: Answer, now: in
     run: the run that was judged; one with an empty trail (but with an id) where there was none.
     now: milliseconds since the epoch.
     """
-    if passage.kind is Kind.PEEK or (passage.kind is Kind.COMPANION and not run.trail):
-        return Settled(run, Outcome.NOTHING)
-    if answer.overrule is not None:
-        outcome, after = _overruled(flow, run, passage, answer.overrule, now)
-    elif passage.kind is Kind.LOOK:
-        return Settled(run, Outcome.NOTHING)
-    elif passage.kind is Kind.COMPANION:
-        outcome, after = _undone(flow, run, passage, answer, now)
-    else:
-        outcome = read(flow, run, passage, answer)
-        after = _apply(flow, run, passage, outcome, answer, now)
+    outcome, after = _come_of(flow, run, passage, answer, now)
+    for other in passage.others:
+        after = _in_doubt(flow, run, after, other, answer, now)
     return Settled(run if after is run else _counted(flow, run, after, passage, now), outcome)
+
+
+def _come_of(flow: Definition, run: Run, passage: Passage, answer: Answer, now: int) -> tuple[Outcome, Run]:
+    if passage.kind is Kind.PEEK or (passage.kind is Kind.COMPANION and not run.trail):
+        return Outcome.NOTHING, run
+    if answer.overrule is not None:
+        return _overruled(flow, run, passage, answer.overrule, now)
+    if passage.kind is Kind.LOOK:
+        return Outcome.NOTHING, run
+    if passage.kind is Kind.COMPANION:
+        return _undone(flow, run, passage, answer, now)
+    outcome = read(flow, run, passage, answer)
+    return outcome, _apply(flow, run, passage, outcome, answer, now)
+
+
+def _in_doubt(flow: Definition, run: Run, after: Run, other: Passage, answer: Answer, now: int) -> Run:
+    """Nobody knows whether the application heeds the header that names another method: what *other* would have spent
+    or undone counts, too."""
+    if not after.trail:
+        return after
+    if other.kind is Kind.COMPANION:
+        return after if answer.overrule is not None else _undone(flow, after, other, answer, now)[1]
+    spent = _come_of(flow, run, other, answer, now)[1].spent - run.spent
+    return after if spent <= after.spent else after._replace(spent=after.spent | spent)
 
 
 def _apply(flow: Definition, run: Run, passage: Passage, outcome: Outcome, answer: Answer, now: int) -> Run:

@@ -89,7 +89,8 @@ class Attempt(NamedTuple):
 
 class Passage(NamedTuple):
     """The request may pass. `line` is the line of the contract that says so; `claim`, that only one such submission
-    may be under way in this run."""
+    may be under way in this run. `others`: what the application may take the request for instead, where a header names
+    a method beside the wire's."""
 
     kind: Kind
     state: str
@@ -98,6 +99,7 @@ class Passage(NamedTuple):
     values: Values = ()
     claim: bool = False
     by_get: bool = False
+    others: tuple[Passage, ...] = ()
 
 
 class Refusal(NamedTuple):
