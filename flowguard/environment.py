@@ -6,16 +6,14 @@ import ast
 import difflib
 import importlib
 import re
-import secrets
-from typing import Any, Iterable, Mapping, Optional
-
-from werkzeug.exceptions import NotFound
+from typing import Any, Iterable, Mapping
 
 from flowguard.config import FLOW_OPTIONS
 from flowguard.config.checks import Check, anything
 from flowguard.config.places import WRONG, Place, did_you_mean, kind
 from flowguard.config.safeguards import secret
-from flowguard.errors import ConfigError, Problem
+from flowguard.deployment import deploy
+from flowguard.errors import Problem
 from flowguard.files import read_ledger, read_secrets
 from flowguard.middleware import FlowGuard
 
@@ -36,11 +34,9 @@ def guard_from(environ: Mapping[str, str]) -> FlowGuard:
     _check_presence(given, problems)
     _check_spelling(environ, problems)
     values = {name: VARIABLES[name](text, Place(name, problems)) for name, text in given.items()}
-    overrides = {option: values[name] for name, option in _OVERRIDES.items() if values.get(name, WRONG) is not WRONG}
-    if problems:
-        raise ConfigError([*problems, *_problems_of_file(given.get("FLOWGUARD_CONFIG"), overrides)])
-    keys = values.get("FLOWGUARD_SECRET") or values["FLOWGUARD_SECRET_FILE"]
-    return FlowGuard.from_file(values["FLOWGUARD_APP"], values["FLOWGUARD_CONFIG"], secret_key=keys, **overrides)
+    overrides = {option: values[name] for name, option in _OVERRIDES.items() if name in values}
+    keys = values.get("FLOWGUARD_SECRET") or values.get("FLOWGUARD_SECRET_FILE")
+    return deploy(values.get("FLOWGUARD_APP"), values.get("FLOWGUARD_CONFIG"), keys, overrides, problems)
 
 
 # --- the variables together -------------------------------------------------------------------------------------------
@@ -66,16 +62,6 @@ def _check_spelling(names: Iterable[str], problems: list[Problem]) -> None:
         close = difflib.get_close_matches(name[len(prefix) :], known, n=1)
         if name.startswith(prefix) and name not in VARIABLES and close:
             Place(name, problems).wrong(f"unknown variable. Did you mean {known[close[0]]!r}?")
-
-
-def _problems_of_file(path: Optional[str], overrides: Mapping[str, Any]) -> tuple[Problem, ...]:
-    """What is wrong with the file, where something else is wrong as well: a guard that nobody will use finds it."""
-    try:
-        if path:
-            FlowGuard.from_file(NotFound(), path, secret_key=secrets.token_bytes(32), **overrides)
-    except ConfigError as error:
-        return error.problems
-    return ()
 
 
 # --- the application --------------------------------------------------------------------------------------------------

@@ -22,7 +22,8 @@ LAYERS = [
     {"refusing"},
     {"gate"},
     {"middleware"},
-    {"cli", "environment"},
+    {"cli", "deployment"},
+    {"environment", "paste"},
     {"__init__", "__main__", "wsgi"},
 ]
 BESIDE = {("pages", "texts"), ("refusals", "replies"), ("paths", "patterns"), ("paths", "spelling"),

@@ -40,7 +40,7 @@ README = (ROOT / "README.md").read_text("utf-8")
 QUICKSTART = ROOT / "examples" / "quickstart.py"
 CHECKOUT = ROOT / "examples" / "checkout.toml"
 
-LANGUAGES = {"python", "pycon", "console", "json", "toml"}
+LANGUAGES = {"python", "pycon", "console", "json", "toml", "ini"}  # ini: test_paste.py
 SECRET = "a secret of the tests of the README"
 SHOP = {
     "/cart": {"to": ["/shipping"], "repeat": True},

@@ -1,0 +1,36 @@
+"""What deploying a file by the environment and by PasteDeploy have in common: everything wrong is said at once."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any, Mapping, Optional, Sequence
+
+from werkzeug.exceptions import NotFound
+
+from flowguard.config.places import WRONG
+from flowguard.errors import ConfigError, Problem
+from flowguard.middleware import FlowGuard
+
+
+def deploy(
+    app: Any, file: Optional[str], secret_key: Any, overrides: Mapping[str, Any], problems: Sequence[Problem]
+) -> FlowGuard:
+    """The guard of the flows in *file* around *app*.
+
+    problems: what is wrong with the deployment; only if there are none, all the rest must be right. Raises
+    `ConfigError` with them, and with what is wrong in the file.
+    """
+    right = {name: value for name, value in overrides.items() if value is not WRONG}
+    if problems or file is None:
+        raise ConfigError([*problems, *_problems_of(file, right)])
+    return FlowGuard.from_file(app, file, secret_key=secret_key, **right)
+
+
+def _problems_of(file: Optional[str], overrides: Mapping[str, Any]) -> tuple[Problem, ...]:
+    """What is wrong in the file: found by a guard that nobody will use, as the one that is wanted can't be made."""
+    try:
+        if file is not None:
+            FlowGuard.from_file(NotFound(), file, secret_key=secrets.token_bytes(32), **overrides)
+    except ConfigError as error:
+        return error.problems
+    return ()
