@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any, Mapping, Sequence
 
 from werkzeug.exceptions import NotFound
 
@@ -13,23 +13,23 @@ from flowguard.middleware import FlowGuard
 
 
 def deploy(
-    app: Any, file: Optional[str], secret_key: Any, overrides: Mapping[str, Any], problems: Sequence[Problem]
+    app: Any, file: Any, secret_key: Any, overrides: Mapping[str, Any], problems: Sequence[Problem]
 ) -> FlowGuard:
     """The guard of the flows in *file* around *app*.
 
-    problems: what is wrong with the deployment; only if there are none, all the rest must be right. Raises
-    `ConfigError` with them, and with what is wrong in the file.
+    problems: what is wrong with the deployment; where they say that something is missing, it is None, or `WRONG`.
+    Raises `ConfigError` with them, and with what is wrong in the file.
     """
     right = {name: value for name, value in overrides.items() if value is not WRONG}
-    if problems or file is None:
+    if problems:
         raise ConfigError([*problems, *_problems_of(file, right)])
     return FlowGuard.from_file(app, file, secret_key=secret_key, **right)
 
 
-def _problems_of(file: Optional[str], overrides: Mapping[str, Any]) -> tuple[Problem, ...]:
+def _problems_of(file: Any, overrides: Mapping[str, Any]) -> tuple[Problem, ...]:
     """What is wrong in the file: found by a guard that nobody will use, as the one that is wanted can't be made."""
     try:
-        if file is not None:
+        if file:
             FlowGuard.from_file(NotFound(), file, secret_key=secrets.token_bytes(32), **overrides)
     except ConfigError as error:
         return error.problems
