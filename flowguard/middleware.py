@@ -57,6 +57,8 @@ class FlowGuard:
             flow, options, secret_key=secret_key, ledger=ledger, ledger_wait=ledger_wait, ledger_lease=ledger_lease,
             clock=clock, check_rules=paths.problems, known=wrong,
         )  # fmt: skip
+        if not callable(app):
+            raise TypeError(f"the application is {app!r}, which can't be called; it comes first: FlowGuard(app, flow)")
         self.app: Application = app
         self._routes: list[Route] = []
         rules, numbers = _number(plans)

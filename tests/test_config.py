@@ -110,8 +110,10 @@ def test_what_is_left_out_is_as_the_contract_says():
 def test_every_option_of_a_flow_arrives():
     def hook(_event: Any) -> None: ...
 
+    def responder(_refusal: Any, _environ: Any) -> Any: ...
+
     options = {
-        "on_refusal": hook, "reset": "/again", "fence": ("/a/",), "open": ("/a/b",), "mode": "enforce",
+        "on_refusal": responder, "reset": "/again", "fence": ("/a/",), "open": ("/a/b",), "mode": "enforce",
         "cookie_name": "shop", "cookie_samesite": "None",
         "cookie_secure": True, "cookie_domain": "example.org", "cookie_path": "/shop", "preflight": True,
         "max_body": 1, "entered": hook, "refused": hook, "finished": hook,
@@ -300,6 +302,10 @@ def test_a_flow_that_is_right_appends_nothing():
     assert problems == []
 
 
+def never() -> bool:
+    return False
+
+
 # --- what does not ---------------------------------------------------------------------------------------------------
 
 KEY_FORM = "Write a path that begins with '/', after methods if need be: 'GET,POST /charge'."
@@ -431,6 +437,10 @@ OF_A_FLOW = [
     pytest.param({"/a": {"when": 5}}, [
         "flow['/a'].when: is 5. Give a callable, or its dotted name such as 'shop.rules:in_stock'.",
     ], id="a condition that can't be called"),
+    pytest.param({"/a": {"when": str.isupper, "on_refusal": never}, "/b": {"when": never}}, [
+        "flow['/a'].on_refusal: never can't be called with a refusal and the environ, as it is.",
+        "flow['/b'].when: never can't be called with a context, as it is.",
+    ], id="callables that take other arguments"),
     pytest.param({"/a": {"when": "shop.rules.in_stock"}}, [
         "flow['/a'].when: is the string 'shop.rules.in_stock'. Write a dotted name with a colon, such as "
         "'shop.rules:in_stock'.",

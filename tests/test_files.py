@@ -32,11 +32,15 @@ def agrees(_anything: Any) -> bool:
     return True
 
 
+def responder(_refusal: Any, _environ: Any) -> Any: ...
+
+
 @pytest.fixture(autouse=True)
 def module_of_the_deployer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """For dotted names; and the tests' files are named without a directory."""
     module = types.ModuleType("shop_rules")
     module.agrees = agrees  # type: ignore[attr-defined]
+    module.responder = responder  # type: ignore[attr-defined]
     module.now = lambda: 5e9  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "shop_rules", module)
     monkeypatch.chdir(tmp_path)
@@ -77,7 +81,7 @@ def test_every_kind_of_value_is_read_as_in_the_dict():
         name = "order"
         ttl = 60.5
         reject = []
-        on_refusal = "shop_rules:agrees"
+        on_refusal = "shop_rules:responder"
         entered = "shop_rules:agrees"
         [texts.en]
         go_on = "On"
@@ -90,7 +94,7 @@ def test_every_kind_of_value_is_read_as_in_the_dict():
         when = "shop_rules:agrees"
         requires = ["/ask", ["first", "/ask"]]
         accept = [200, "/ok*"]
-        on_refusal = "shop_rules:agrees"
+        on_refusal = "shop_rules:responder"
         [paths."/ask"]
         min_seconds = 0.5
         [paths."/help"]
@@ -100,11 +104,11 @@ def test_every_kind_of_value_is_read_as_in_the_dict():
         "GET /start": "first",
         "POST /start": {"state": "first", "to": {"/pay/<int:id>": agrees, "/ask": True}},
         "/pay/<int:id>": {"when": agrees, "requires": ["/ask", ["first", "/ask"]], "accept": [200, "/ok*"],
-                          "on_refusal": agrees},
+                          "on_refusal": responder},
         "/ask": {"min_seconds": 0.5},
         "/help": {"within": ["/ask"]},
     }  # fmt: skip
-    options = {"ttl": 60.5, "reject": [], "on_refusal": agrees, "entered": agrees, "texts": {"en": {"go_on": "On"}}}
+    options = {"ttl": 60.5, "reject": [], "on_refusal": responder, "entered": agrees, "texts": {"en": {"go_on": "On"}}}
     [flow] = read_file(write(text)).flows
     assert flow.plan == Flow(paths, name="order", **options).plan
 

@@ -310,6 +310,12 @@ def test_without_a_run_a_target_carries_the_values_of_the_request():
     assert visitor.get("/o/7/a").status == 200
 
 
+@pytest.mark.parametrize("app", [None, SHOP])
+def test_what_cannot_be_called_is_no_application(app: Any):
+    with pytest.raises(TypeError, match="it comes first"):
+        FlowGuard(app, SHOP, secret_key=SECRET)
+
+
 def test_a_script_of_htmx_is_told_where_the_page_should_go():
     visitor, _ = shop("GET /cart")
     response = visitor.call("POST", "/pay", HTTP_HX_REQUEST="true")

@@ -8,6 +8,7 @@ problems than it is. `config` holds the tables that say which check belongs to w
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
 from typing import Any, Callable, Iterable, Mapping, NamedTuple, Optional
 
@@ -147,10 +148,10 @@ def opened(value: Any, place: Place) -> Any:
 
 def on_refusal(value: object, place: Place) -> Any:
     words = ("auto", "redirect", "conflict")
-    if callable(value) or (isinstance(value, str) and value in words):
+    if isinstance(value, str) and value in words:
         return value
-    if isinstance(value, str) and ":" in value:
-        return function(value, place)
+    if callable(value) or (isinstance(value, str) and ":" in value):
+        return responder(value, place)
     hint = did_you_mean(value, words) if isinstance(value, str) else ""
     return place.wrong(f"is {kind(value)}. Write {listed(words)}, or give a callable or its dotted name.{hint}")
 
@@ -192,6 +193,37 @@ def _imported(dotted: str, module: str, attribute: str, place: Place) -> Any:
     except Exception as error:  # whatever a module of the deployer's raises when it is imported
         return place.wrong(f"{dotted!r} can't be imported: {type(error).__name__}: {error}")
     return found if callable(found) else place.wrong(f"{dotted!r} is {kind(found)}, not a callable.")
+
+
+def called_with(*arguments: str) -> Check:
+    """A callable, or its dotted name, that can be called with these, in this order."""
+
+    def check(value: object, place: Place) -> Any:
+        found = function(value, place)
+        if found is WRONG or _takes(found, len(arguments)):
+            return found
+        given = " and ".join(arguments) or "nothing"
+        return place.wrong(f"{getattr(found, '__qualname__', shown(found))!s} can't be called with {given}, as it is.")
+
+    return check
+
+
+def _takes(found: Callable[..., object], count: int) -> bool:
+    """Can it be called with so many arguments? What tells no signature can."""
+    try:
+        signature = inspect.signature(found)
+    except (TypeError, ValueError):
+        return True
+    try:
+        signature.bind(*range(count))
+    except TypeError:
+        return False
+    return True
+
+
+condition = called_with("a context")
+hook = called_with("an event")
+responder = called_with("a refusal", "the environ")
 
 
 # --- lists -----------------------------------------------------------------------------------------------------------
@@ -245,7 +277,7 @@ def successors(value: Any, place: Place) -> Any:
 def _transition(agrees: object, place: Place) -> Any:
     if agrees is None or agrees is False:
         return place.wrong(f"is {agrees}. Give a condition, or write True for none.")
-    return function(agrees, place)
+    return condition(agrees, place)
 
 
 def groups(value: Any, place: Place) -> Any:

@@ -51,7 +51,7 @@ STATE_KEYS = _table(
     Setting("once", checks.flag, False),
     Setting("repeat", checks.flag, False),
     Setting("back", checks.choice(REFUSE, VIEW, EDIT)),
-    Setting("when", checks.function),
+    Setting("when", checks.condition),
     Setting("accept", checks.answers),
     Setting("reject", checks.answers),
     Setting("effects", checks.flag, False),
@@ -86,9 +86,9 @@ FLOW_OPTIONS = _table(
     Setting("cookie_path", safeguards.cookie_path, "/"),  # the only one that a `__Host-` cookie may have
     Setting("preflight", checks.flag, False),
     Setting("max_body", checks.size, 1_048_576),  # bytes; 1 MiB
-    Setting("entered", checks.function),
-    Setting("refused", checks.function),
-    Setting("finished", checks.function),
+    Setting("entered", checks.hook),
+    Setting("refused", checks.hook),
+    Setting("finished", checks.hook),
     Setting("texts", checks.texts),
 )
 #: Options of the contract that this version does not have.
@@ -99,7 +99,7 @@ GUARD_OPTIONS = _table(
     Setting("ledger", checks.anything, "memory://"),
     Setting("ledger_wait", checks.between(0, 60), 2),
     Setting("ledger_lease", checks.seconds, 300),
-    Setting("clock", checks.function),  # none: time.time
+    Setting("clock", checks.called_with()),  # none: time.time
 )
 
 
