@@ -12,15 +12,17 @@ from flowguard.errors import (
     Problem,
     SkippedTransition,
 )
+from flowguard.findings import Finding
 from flowguard.flow import Flow
 from flowguard.handle import Event, RunHandle
+from flowguard.inspector import check
 from flowguard.middleware import FlowGuard
 from flowguard.refusals import Refused
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "Answer", "Attempt", "ConfigError", "Destination", "DuplicateTransition", "Event", "Flow", "FlowGuard",
+    "Answer", "Attempt", "ConfigError", "Destination", "DuplicateTransition", "Event", "Finding", "Flow", "FlowGuard",
     "FlowguardError", "InvalidTransition", "Kind", "LedgerUnavailable", "Outcome", "Overrule", "Passage", "Problem",
-    "Reason", "Refusal", "Refused", "Run", "RunHandle", "Settled", "SkippedTransition", "decide", "settle",
+    "Reason", "Refusal", "Refused", "Run", "RunHandle", "Settled", "SkippedTransition", "check", "decide", "settle",
 ]  # fmt: skip

@@ -38,11 +38,13 @@ Select = Callable[[str], str]  # a method to the name of the state that it asks 
 
 
 class Gate:
-    """A flow's plan at work. jars: the flow's cookies, not secure and secure."""
+    """A flow's plan at work. jars: the flow's cookies, not secure and secure; none is ever larger than `largest_cookie`
+    bytes, with its attributes."""
 
     def __init__(self, app: Application, plan: Plan, kit: Kit, refuser: Refuser, jars: tuple[Jar, Jar]) -> None:
         self._app, self._kit, self._refuser, self._jars = app, kit, refuser, jars
-        self.flow, self._options = plan.definition, plan.options
+        self.plan, self.flow, self._options = plan, plan.definition, plan.options
+        self.largest_cookie = max(jar.cookie.longest for jar in jars)
         self._searched = frozenset(name for name in plan.paths if self.flow.step(name).texts)
         self._judge = Judge(self.flow, kit.keeper, plan.options.max_body)
         self._allow = {name: _methods_beside(plan, name) for name in self.flow.effects}

@@ -65,12 +65,14 @@ class FlowGuard:
         self._table = PathTable(rules)
         fences = [Fence(prefix, plan.options.open) for plan in plans for prefix in plan.options.fence]
         self._fences = Fences(fences, first=len(rules)) if fences else None
+        self.ledger = opened
         self._lonely = isinstance(opened, MemoryLedger)
         builder = _Builder(
             app, self._table, self._routes, signing_keys(own["secret_key"]), opened, own["ledger_wait"],
             own["ledger_lease"], own["clock"] or time.time,
         )  # fmt: skip
         self._routes.extend(builder.routes(plans, rules, numbers))
+        self.gates = tuple(dict.fromkeys(route.gate for route in self._routes))
 
     @classmethod
     def from_file(
@@ -212,17 +214,17 @@ class _Builder:
         codec = Codec(flow, sorted({name for number in numbers for name in self._table.variables(number)}))
         seal = Seal(self._keys, flow.name)
         jars = (self._jar(plan, codec, seal, False), self._jar(plan, codec, seal, True))
-        longest = max(jar.cookie.longest for jar in jars)
-        if longest > MAX_COOKIE:
-            problems.append(Problem(plan.where, (
-                f"its cookie could grow to {longest} bytes, and browsers keep {MAX_COOKIE}. "
-                "Split the flow, or leave out transitions that lead back."
-            )))  # fmt: skip
         keeper = Keeper(flow, codec, self._ledger, self._wait, self._lease)
         hooks = Hooks(options.entered, options.refused, options.finished)
         clock = self._clock
         kit = Kit(flow, keeper, hooks, self._lookup(flow.name), lambda: int(clock() * 1000), Pages(flow.name))
-        return Gate(self._app, plan, kit, Refuser(plan, kit, self._table, numbers), jars)
+        gate = Gate(self._app, plan, kit, Refuser(plan, kit, self._table, numbers), jars)
+        if gate.largest_cookie > MAX_COOKIE:
+            problems.append(Problem(plan.where, (
+                f"its cookie could grow to {gate.largest_cookie} bytes, and browsers keep {MAX_COOKIE}. "
+                "Split the flow, or leave out transitions that lead back."
+            )))  # fmt: skip
+        return gate
 
     def _jar(self, plan: Plan, codec: Codec, seal: Seal, secure: bool) -> Jar:
         options = plan.options

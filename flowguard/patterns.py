@@ -169,7 +169,7 @@ class Pattern:
     def parts(self) -> list[Union[bytes, Part]]:
         """What each segment must be: a folded literal or a `Part`; a `Part` with a `path` variable takes the rest."""
         parts: list[Union[bytes, Part]] = []
-        for tokens, final in _segments(self.literals, self.variables):
+        for tokens, final in segments(self.literals, self.variables):
             if any(isinstance(token, Variable) for token in tokens):
                 parts.append(_part(tuple(tokens), final, final and self.branch))
             else:
@@ -177,21 +177,21 @@ class Pattern:
         return parts
 
 
-def _segments(literals: list[str], variables: list[Variable]) -> list[tuple[list[Token], bool]]:
-    """The tokens of each segment, and whether it takes the rest of the path."""
-    segments: list[tuple[list[Token], bool]] = [([], False)]
-    tokens, final = segments[0]
+def segments(literals: list[str], variables: list[Variable]) -> list[tuple[list[Token], bool]]:
+    """The tokens of each segment of what `parse` found, and whether it takes the rest of the path."""
+    found: list[tuple[list[Token], bool]] = [([], False)]
+    tokens, final = found[0]
     for number, literal in enumerate(literals):
         text = literal[1:] if number == 0 else literal
         text = text[:-1] if number == len(literals) - 1 and text.endswith("/") else text
-        first, *others = [text] if segments[-1][1] else text.split("/")
-        segments[-1][0].extend([first] if first else [])
-        segments.extend(([other] if other else [], False) for other in others)
+        first, *others = [text] if found[-1][1] else text.split("/")
+        found[-1][0].extend([first] if first else [])
+        found.extend(([other] if other else [], False) for other in others)
         if number < len(variables):
-            tokens, final = segments.pop()
+            tokens, final = found.pop()
             converter = variables[number].converter
-            segments.append(([*tokens, variables[number]], final or not converter.part_isolating))
-    return segments
+            found.append(([*tokens, variables[number]], final or not converter.part_isolating))
+    return found
 
 
 class Part:

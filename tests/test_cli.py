@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import subprocess
 import sys
@@ -57,6 +58,50 @@ def test_check_prints_every_problem_as_a_finding(capsys):
     )
 
 
+ODD = '[paths."/a"]\nto = ["/b"]\nonce = true\n[paths."/b"]\n[paths."/c"]\nto = ["/b"]\n'
+UNREACHABLE = (
+    "no run can enter this state, whatever a visitor does: its pages are always refused. "
+    "Name it in the `to` of a state that can be entered, or remove it."
+)
+
+
+def test_check_prints_what_may_not_have_been_meant_as_a_finding(capsys):
+    assert main(["check", write(ODD)]) == 1
+    assert capsys.readouterr() == (f"flow.toml: flow['/c']: {UNREACHABLE} [unreachable]\n", "")
+
+
+def test_check_is_told_of_the_deployment_and_what_to_leave_out(capsys):
+    arguments = ["check", write(ODD), "--pages", "--workers", "4"]
+    assert main([*arguments, "--ignore", "unreachable"]) == 1
+    said = capsys.readouterr().out
+    assert [line.rpartition(" [")[2] for line in said.splitlines()] == ["once-without-accept]", "memory-ledger]"]
+    assert "flow.toml: ledger: 'memory://' knows one process, and there are 4" in said
+    ignored = [word for id in ("unreachable", "once-without-accept", "memory-ledger") for word in ("--ignore", id)]
+    assert main([*arguments, *ignored]) == 0
+    assert capsys.readouterr().out == "flow.toml: fine\n"
+
+
+def test_check_speaks_to_programs_in_json(capsys):
+    assert main(["check", write(ODD), "--format", "json"]) == 1
+    what, _, remedy = UNREACHABLE.partition(". ")
+    assert json.loads(capsys.readouterr().out) == {"errors": [], "warnings": [{
+        "id": "unreachable", "where": "flow.toml: flow['/c']", "what": f"{what}.", "remedy": remedy,
+    }]}  # fmt: skip
+    assert main(["check", write(WRONG), "--pages", "--workers", "4", "--ignore", "overlap", "--format", "json"]) == 1
+    assert [one["where"] for one in json.loads(capsys.readouterr().out)["errors"]] == [
+        "flow.toml: gaurd", "flow.toml: flow['/ä'].onse",
+    ]  # fmt: skip
+
+
+def test_check_says_where_it_could_not_look_at_everything(capsys):
+    forks = "".join(f'[paths."/{n}"]\nto = ["/{n}a", "/{n}b"]\n[paths."/{n}a"]\nto = ["/{n + 1}"]\n[paths."/{n}b"]\n'
+                    f'to = ["/{n + 1}"]\n' for n in range(20))  # fmt: skip
+    assert main(["check", write(f'{forks}[paths."/20"]\n')]) == 0
+    assert capsys.readouterr() == (
+        "flow.toml: fine\n", "flow: has too many runs to try them all, so something may have gone unseen\n"
+    )
+
+
 def test_check_finds_dotted_names_where_it_is_started(capsys):
     Path("rules_beside_the_file.py").write_text("def agrees(context): return True\n", "utf-8")
     assert main(["check", write(f'{FINE}when = "rules_beside_the_file:agrees"')]) == 0
@@ -70,6 +115,7 @@ def test_check_finds_dotted_names_where_it_is_started(capsys):
 @pytest.mark.parametrize("arguments", [
     pytest.param([], id="nothing"), pytest.param(["chekc", "flow.toml"], id="no command"),
     pytest.param(["check"], id="no file"), pytest.param(["check", "nowhere.toml"], id="a file that is not there"),
+    pytest.param(["check", "flow.toml", "--ignore", "everything"], id="no finding"),
     pytest.param(["check", "."], id="a directory"), pytest.param(["check", "flow.toml", "--all"], id="no option"),
 ])  # fmt: skip
 def test_wrong_usage_is_told_on_standard_error(arguments, capsys):

@@ -100,7 +100,7 @@ def test_what_is_left_out_is_as_the_contract_says():
     assert read.definition.reject == Answers(globs=(Glob.of("*/login*"), Glob.of("*/signin*")))
     assert read.definition.states == {"/a": State("/a", start=True)}
     assert read.options == Options(
-        on_refusal="auto", reset=None, fence=(), open=(), mode="enforce", cookie_name="flowguard-flow",
+        ordered=False, on_refusal="auto", reset=None, fence=(), open=(), mode="enforce", cookie_name="flowguard-flow",
         cookie_samesite="Lax", cookie_secure="auto", cookie_domain=None, cookie_path="/", preflight=False,
         max_body=1_048_576, entered=None,
         refused=None, finished=None, texts=None,
@@ -113,7 +113,8 @@ def test_every_option_of_a_flow_arrives():
     def responder(_refusal: Any, _environ: Any) -> Any: ...
 
     options = {
-        "on_refusal": responder, "reset": "/again", "fence": ("/a/",), "open": ("/a/b",), "mode": "enforce",
+        "ordered": True, "on_refusal": responder, "reset": "/again", "fence": ("/a/",), "open": ("/a/b",),
+        "mode": "enforce",
         "cookie_name": "shop", "cookie_samesite": "None",
         "cookie_secure": True, "cookie_domain": "example.org", "cookie_path": "/shop", "preflight": True,
         "max_body": 1, "entered": hook, "refused": hook, "finished": hook,
@@ -207,8 +208,8 @@ def test_what_undoes_arrives():
 def test_several_paths_belong_to_one_state_wherever_they_stand():
     read = plan({"/old": "pay", "POST /pay": {"state": "pay"}, "/help": {"within": ["pay"]}, "/hilfe": "/help"})
     assert read.keys == (
-        Key("/old", "/old", None, "pay"), Key("POST /pay", "/pay", frozenset({"POST"}), "pay"),
-        Key("/help", "/help", None, "/help"), Key("/hilfe", "/hilfe", None, "/help"),
+        Key("/old", "/old", None, "pay", alias=True), Key("POST /pay", "/pay", frozenset({"POST"}), "pay"),
+        Key("/help", "/help", None, "/help"), Key("/hilfe", "/hilfe", None, "/help", alias=True),
     )  # fmt: skip
     assert read.paths == {"pay": (0, 1), "/help": (2, 3)}
 

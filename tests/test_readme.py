@@ -19,7 +19,7 @@ from typing import Any, Callable, NamedTuple, Optional
 import pytest
 from werkzeug.test import Client
 
-from flowguard import Event, Flow, FlowGuard, Reason, Refused, RunHandle
+from flowguard import Event, Flow, FlowGuard, Reason, Refused, RunHandle, check
 from flowguard.cli import COMMANDS as CLI_COMMANDS
 from flowguard.cli import main
 from flowguard.config import FLOW_OPTIONS, GUARD_OPTIONS, STATE_KEYS
@@ -28,6 +28,7 @@ from flowguard.cookie import MAX_COOKIE
 from flowguard.core.outcome import ROWS, Outcome
 from flowguard.environment import VARIABLES
 from flowguard.errors import LedgerUnavailable
+from flowguard.findings import FINDINGS
 from flowguard.keeping import MAX_WAITING
 from flowguard.ledgers import VERBS, open_ledger
 from flowguard.ledgers.memory import CAPACITY, MemoryLedger
@@ -232,6 +233,7 @@ def test_a_python_block_runs_and_what_it_makes_answers(block, tmp_path, monkeypa
     monkeypatch.setitem(sys.modules, "legacy", SimpleNamespace(application=shop()))
     application = run(block)["application"]
     assert Visitor(application).get("/").status_code in (200, 404)
+    assert not isinstance(application, FlowGuard) or check(application) == ()
 
 
 @pytest.mark.parametrize("block", blocks("toml"))
@@ -282,7 +284,9 @@ COMMANDS = {
         ("tests/test_environment.py", 'SECRET_FILE="secret"'),
     "gunicorn flowguard.wsgi:application": ("tests/test_environment.py", 'Gunicorn("flowguard.wsgi:application"'),
     "waitress-serve flowguard.wsgi:application": ("tests/test_environment.py", 'Waitress("flowguard.wsgi:application"'),
-    "flowguard check checkout.toml": ("tests/test_cli.py", '"check"'),
+    "flowguard check checkout.toml": "test_a_toml_block_is_a_configuration_that_is_fine",
+    "flowguard check checkout.toml --pages --workers 4 --ignore overlap --format json":
+        ("tests/test_cli.py", '"--pages", "--workers", "4", "--ignore", "overlap", "--format", "json"'),
     "flowguard ledger redis://host:6379/0 --doubt": ("tests/test_operating.py", '"--doubt"'),
     "flowguard ledger redis://host:6379/0 --run 1f3a9c02b7de": ("tests/test_operating.py", '"--run"'),
     "flowguard ledger redis://host:6379/0 free 1f3a9c02b7de /payment": ("tests/test_operating.py", '"free"'),
@@ -542,6 +546,10 @@ def test_the_guards_own_options_have_the_defaults_of_the_signature():
 
 def test_the_reasons_are_those_of_the_code():
     assert [code(row[0]) for row in table("reason", "when")] == [[known.value] for known in Reason]
+
+
+def test_the_findings_are_those_of_the_code():
+    assert [code(row[0]) for row in table("finding", "what it means")] == [[known] for known in FINDINGS]
 
 
 OUTCOMES = {

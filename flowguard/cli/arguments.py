@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import secrets
+from typing import Any
+
+from werkzeug.exceptions import NotFound
+
+from flowguard.middleware import FlowGuard
 
 
 def add_file(parser: argparse.ArgumentParser) -> None:
@@ -16,3 +22,9 @@ def _readable(path: str) -> str:
             return path
     except OSError as error:
         raise argparse.ArgumentTypeError(f"{path}: {error.strerror}") from None
+
+
+def load(file: str, **overrides: Any) -> FlowGuard:
+    """A guard of the configuration, in front of nothing, to be looked at. Making one finds all that is wrong, but for
+    a secret, which no file has: any will do. Raises `ConfigError`."""
+    return FlowGuard.from_file(NotFound(), file, **{"secret_key": secrets.token_bytes(32), **overrides})

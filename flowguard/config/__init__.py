@@ -28,19 +28,22 @@ class Key(NamedTuple):
     """One key of the dict, read.
 
     written: as the deployer wrote it. rule: its werkzeug rule. methods: upper case, None for all of them; HEAD and
-    OPTIONS are among them where GET is. name: the state or companion that it belongs to.
+    OPTIONS are among them where GET is. name: the state or companion that it belongs to. alias: which is declared at
+    another key.
     """
 
     written: str
     rule: str
     methods: Optional[frozenset[str]]
     name: str
+    alias: bool = False
 
 
 @dataclass(frozen=True)
 class Options:
     """What of a flow the pure rules don't know: how it is shown, kept and told. `max_body` is in bytes."""
 
+    ordered: bool
     on_refusal: object
     reset: Optional[str]
     fence: tuple[str, ...]
@@ -97,7 +100,9 @@ def _plan(flow: Draft) -> Plan:
         idle=options["idle"],
         reject=options["reject"],
     )
-    keys = tuple(Key(entry.written, entry.rule, entry.methods, entry.name) for entry in flow.entries)
+    keys = tuple(
+        Key(entry.written, entry.rule, entry.methods, entry.name, entry.alias is not None) for entry in flow.entries
+    )
     return Plan(definition, keys, Options(**{one.name: own[one.name] for one in fields(Options)}), flow.place.path)
 
 
