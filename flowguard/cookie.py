@@ -30,6 +30,7 @@ MAX_COOKIE = 4096  # bytes
 MAX_CANDIDATES = 8  # cookies of one name that are looked at: a browser sends one, a tossing neighbour a few
 VERSION = "1"
 WIDTH = 5  # characters of a state's code: 30 bits, so that a thousand states collide once in two thousand flows
+USER = 16  # characters of a user's digest: 96 bits
 MAX_VALUE = 128  # bytes of a rule variable's value (CONTRACT 2)
 Name = Callable[[str], Optional[str]]  # a state's code to its name; None for one that does not exist
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
@@ -38,6 +39,13 @@ _SIGNATURE = 43  # characters: 32 bytes in base64 without padding
 # What does not grow: id 16, seq and first 8 hex digits each, three times of up to 12, flags 2, 11 dots, and the sign
 # before a history.
 _FIXED = 16 + 2 * 8 + 3 * 12 + 2 + 11 + 1
+
+
+def derived_keys(secret_keys: Sequence[Union[str, bytes]], salt: str) -> list[bytes]:
+    """A key of its own for each purpose, from each of the secrets."""
+    keys = [key.encode("utf-8") if isinstance(key, str) else key for key in secret_keys]
+    stock = Signer(keys, salt=salt, key_derivation="hmac", digest_method=hashlib.sha256)
+    return [stock.derive_key(key) for key in keys]
 
 
 class _HmacSha256(SigningAlgorithm):
@@ -61,9 +69,7 @@ class Seal:
     one signature and not one for each key."""
 
     def __init__(self, secret_keys: Sequence[Union[str, bytes]], name: str) -> None:
-        keys = [key.encode("utf-8") if isinstance(key, str) else key for key in secret_keys]
-        stock = Signer(keys, salt=f"flowguard.v1.{name}", key_derivation="hmac", digest_method=hashlib.sha256)
-        derived = [stock.derive_key(key) for key in keys]
+        derived = derived_keys(secret_keys, f"flowguard.v1.{name}")
         self._signers: dict[str, list[Signer]] = {}
         for key in derived:
             signer = Signer(key, key_derivation="none", algorithm=_HmacSha256(key))
@@ -99,6 +105,7 @@ class Codec:
         self._width, self._code = _codes(self._names)
         self._state: dict[int, Mapping[str, str]] = {self._width: {code: name for name, code in self._code.items()}}
         self._variables = frozenset(variables)
+        self._bind = flow.bind
         self.longest = self._bound(flow, variables)  # characters
 
     def _bound(self, flow: Definition, variables: Sequence[str]) -> int:
@@ -107,14 +114,16 @@ class Codec:
         once = sum(state.once for state in flow.states.values())
         places = 2 * (1 if most.trail <= len(_ALPHABET) else 2)
         values = sum(len(name) + 2 + -(-MAX_VALUE * 4 // 3) for name in variables)
-        return _FIXED + (most.trail + once) * self._width + most.history * places + most.trail // 4 + 1 + values
+        user = 1 + USER if flow.bind else 0
+        return _FIXED + (most.trail + once) * self._width + most.history * places + most.trail // 4 + 1 + values + user
 
     def encode(self, run: Run) -> str:
         return _write(run, self._width, self._code.__getitem__)
 
     def decode(self, text: str) -> Optional[Run]:
         """The run that *text* holds, without the states that no longer exist; None if it is no text of ours."""
-        return _read(text, lambda width: self._known(width).get, self._variables.__contains__)
+        run = _read(text, lambda width: self._known(width).get, self._variables.__contains__)
+        return run._replace(user="") if run is not None and run.user and not self._bind else run
 
     def _known(self, width: int) -> Mapping[str, str]:
         """Codes of *width* to names. Another deployment may have written shorter or longer ones; one that two of our
@@ -149,19 +158,20 @@ class Coded(NamedTuple):
 
 def _write(run: Run, width: int, code: Callable[[str], str]) -> str:
     start, flags = run.started, f"{width:x}{'f' if run.closed else ''}"
-    return ".".join((
+    text = ".".join((
         run.id, f"{run.seq:x}", f"{run.seq - run.first:x}",
         f"{start:x}", f"{run.changed - start:x}", f"{run.entered - start:x}", flags,
         "".join([code(name) for name in run.trail]), _write_history(run),
         f"{_mask(run.trail, run.done):x}", "".join([code(name) for name in sorted(run.spent)]),
         _write_values(run.values),
     ))  # fmt: skip
+    return f"{text}.{run.user}" if run.user else text
 
 
 def _read(text: str, names_of: Callable[[int], Name], variable: Callable[[str], bool]) -> Optional[Run]:
     """names_of: how codes of a width are turned into names; variable: whether a rule variable of that name exists."""
     try:
-        id_, seq, since, started, changed, entered, flags, trail, history, done, spent, values = text.split(".")
+        id_, seq, since, started, changed, entered, flags, trail, history, done, spent, values, *user = text.split(".")
         count, start, width = int(seq, 16), int(started, 16), int(flags[0], 16)
         name_of = names_of(width)
         names = [name_of(code) for code in _split(trail, width)]
@@ -173,7 +183,7 @@ def _read(text: str, names_of: Callable[[int], Name], variable: Callable[[str], 
             frozenset([name for place, name in enumerate(names) if name is not None and mask >> place & 1]),
             frozenset([name for name in map(name_of, _split(spent, width)) if name is not None]),
             _read_values(values, variable),
-            start, start + int(changed, 16), start + int(entered, 16), flags[1:] == "f",
+            start, start + int(changed, 16), start + int(entered, 16), flags[1:] == "f", _read_user(user),
         )  # fmt: skip
     except (ValueError, KeyError, IndexError):
         return None
@@ -241,6 +251,16 @@ def _read_values(text: str, variable: Callable[[str], bool]) -> Values:
     parts = text.split("~")
     pairs = zip(parts[::2], parts[1::2])
     return tuple([(name, _unpack(value)) for name, value in pairs if variable(name)])
+
+
+def _read_user(fields: list[str]) -> str:
+    """A run that is nobody's has no such field."""
+    if not fields:
+        return ""
+    (user,) = fields
+    if len(user) != USER:
+        raise ValueError("no digest of a user")
+    return user
 
 
 def _unpack(value: str) -> str:

@@ -31,6 +31,7 @@ from flowguard.reading import (
 )  # fmt: skip
 from flowguard.refusing import Refuser, mount_of, set_cookies
 from flowguard.replies import Response
+from flowguard.users import Users
 from flowguard.visit import Brought, Jar, Kit, Visit
 from flowguard.withholding import Withheld
 
@@ -39,9 +40,12 @@ Select = Callable[[str], str]  # a method to the name of the state that it asks 
 
 class Gate:
     """A flow's plan at work. jars: the flow's cookies, not secure and secure; none is ever larger than `largest_cookie`
-    bytes, with its attributes."""
+    bytes, with its attributes. users: who asks, where runs are bound."""
 
-    def __init__(self, app: Application, plan: Plan, kit: Kit, refuser: Refuser, jars: tuple[Jar, Jar]) -> None:
+    def __init__(
+        self, app: Application, plan: Plan, kit: Kit, refuser: Refuser, jars: tuple[Jar, Jar], users: Optional[Users]
+    ) -> None:
+        self._users = users
         self._app, self._kit, self._refuser, self._jars = app, kit, refuser, jars
         self.plan, self.flow, self._options = plan, plan.definition, plan.options
         self.largest_cookie = max(jar.cookie.longest for jar in jars)
@@ -96,7 +100,8 @@ class Gate:
         if any(method not in ("GET", "POST") for method in asked.methods.all):
             return replies.send(replies.method_not_allowed(("GET", "POST")), environ, start_response)
         brought = self._brought(asked)
-        cookies = [] if brought.found.run is None else [brought.jar.cookie.write(self._forgotten(asked, brought))]
+        forgotten = None if brought.found.run is None else self._forgotten(asked, brought)
+        cookies = [] if forgotten is None else [brought.jar.cookie.write(forgotten)]
         known = brought.found.run.values if brought.found.run is not None else ()
         start = self._refuser.beginning(known, environ) or f"{mount_of(environ)}/"
         headers = [("Location", start), ("Cache-Control", "no-store"), *set_cookies(environ, brought, cookies)]
@@ -112,8 +117,11 @@ class Gate:
 
     # --- its parts ----------------------------------------------------------------------------------------------
 
-    def _forgotten(self, asked: Asked, brought: Brought) -> Run:
+    def _forgotten(self, asked: Asked, brought: Brought) -> Optional[Run]:
+        """The visitor's run, emptied; None where it is another's."""
         held = self._judge.standing(asked, brought.found, Reason.PATH).held
+        if not held.run.id:
+            return None
         run = held.run.emptied().counted(asked.now)
         self._kit.keeper.replace(held, run, asked.now)
         return run
@@ -121,7 +129,8 @@ class Gate:
     def _asked(self, environ: Environ, select: Select, args: Mapping[str, Any], values: Values) -> Asked:
         methods = methods_of(environ)
         names = tuple(dict.fromkeys([select(method) for method in methods.all]))
-        return Asked(environ, methods, names, args, values, self._kit.now())
+        users = () if self._users is None else self._users.of(environ)
+        return Asked(environ, methods, names, args, values, self._kit.now(), users)
 
     def _brought(self, asked: Asked) -> Brought:
         environ, secure = asked.environ, self._options.cookie_secure

@@ -23,6 +23,7 @@ from flowguard.core.passage import (
     Verdict,
     decide,
     everything_agrees,
+    foreign,
     quietly,
     usable,
 )  # fmt: skip
@@ -31,12 +32,17 @@ from flowguard.handle import RunHandle
 from flowguard.keeping import Held, Keeper
 from flowguard.reading import Context, Environ, Methods, lost_body
 
+# Why a run is not this visitor's at all: whoever it belongs to, nothing is done to it, and another begins with an id of
+# its own.
+FOREIGN = (Reason.WRONG_USER, Reason.BAD_COOKIE)
+
 
 class Asked(NamedTuple):
     """A request for one of the flow's paths.
 
     names: the states that its methods select; where there are several, the application acts as the last. args: the
     path's variables as the rule converts them; values: as they stand in the path. now: milliseconds since the epoch.
+    users: who asks, as digests (see `users`).
     """
 
     environ: Environ
@@ -45,6 +51,7 @@ class Asked(NamedTuple):
     args: Mapping[str, Any]
     values: Values
     now: int
+    users: tuple[str, ...] = ()
 
 
 class Judged(NamedTuple):
@@ -94,7 +101,7 @@ class Judge:
     def _would_claim(self, asked: Asked, run: Run) -> bool:
         """Would the run that the cookie tells let this request through, as a submission that must be alone?"""
         attempts = [self._attempt(asked, name) for name in asked.names]
-        if not attempts[-1].submission or usable(self._flow, run, asked.now) is not None:
+        if not run.trail or not attempts[-1].submission or self._lost(asked, run) is not None:
             return False
         verdicts = [decide(self._flow, run, attempt) for attempt in attempts]
         claims = [one.claim for one in verdicts if isinstance(one, Passage)]
@@ -124,23 +131,31 @@ class Judge:
             return Judged(refusal, attempt, Held(Run("")), True)
         silent = reason is Reason.UNAVAILABLE
         held = Held(brought.run) if silent else self._keeper.newest_or_cookie(brought.run, brought.text, asked.now)
-        invented = not held.run.trail or usable(self._flow, held.run, asked.now) is not None
-        return Judged(refusal, attempt, held, invented)
+        lost = self._lost(asked, held.run)
+        if lost in FOREIGN:
+            return Judged(refusal, attempt, Held(Run("")), True)
+        return Judged(refusal, attempt, held, not held.run.trail or lost is not None)
 
     def _on(self, asked: Asked, held: Held) -> Judged:
         """Decide on the newest run, if it can still be used."""
+        lost = self._lost(asked, held.run)
+        if lost in FOREIGN:
+            self._keeper.give_up(held, asked.now)
+            return self._on_nothing(asked, lost)
         if held.busy:
             attempt = self._attempt(asked, asked.names[-1])
             return Judged(Refusal(Reason.BUSY, attempt.state, 0), attempt, held, False)
         if not held.run.trail:
             return self._decide(asked, held, None, True)
-        lost = usable(self._flow, held.run, asked.now)
         if lost is Reason.EXPIRED:  # its id counts on, so that ledger and tabs know what is newer
             return self._decide(asked, held._replace(run=held.run.emptied()), lost, True)
-        if lost is not None:
-            self._keeper.give_up(held, asked.now)
-            return self._on_nothing(asked, lost)
         return self._decide(asked, held, None, False)
+
+    def _lost(self, asked: Asked, run: Run) -> Optional[Reason]:
+        """Why *run* can't be used, or None if it can, or if there is nothing in it."""
+        if not run.trail:
+            return None
+        return foreign(self._flow, run, self._attempt(asked, asked.names[-1])) or usable(self._flow, run, asked.now)
 
     def _on_nothing(self, asked: Asked, lost: Optional[Reason]) -> Judged:
         return self._decide(asked, Held(Run(secrets.token_urlsafe(12))), lost, True)
@@ -198,4 +213,4 @@ class Judge:
         methods = asked.methods
         by_get = not methods.submission and not methods.peek and name in self._flow.effects
         submission = methods.submission or by_get
-        return Attempt(name, submission, asked.now, methods.peek, asked.values, agrees, lost, by_get)
+        return Attempt(name, submission, asked.now, methods.peek, asked.values, agrees, lost, by_get, asked.users)

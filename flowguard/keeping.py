@@ -13,7 +13,7 @@ from flowguard import records
 from flowguard.cookie import Codec
 from flowguard.core.flow import SKEW, Definition
 from flowguard.core.outcome import Answer, Outcome, Settled, settle
-from flowguard.core.passage import Attempt, Passage, decide, quietly
+from flowguard.core.passage import Attempt, Passage, decide, foreign, quietly
 from flowguard.core.run import Run
 from flowguard.errors import LedgerUnavailable
 from flowguard.ledgers.base import Claim, Ledger, Record
@@ -169,8 +169,9 @@ class Keeper:
         self, before: Run, newest: Run, attempt: Attempt, answer: Answer, after: Run, now: int
     ) -> Settled:
         """The change, against the newest run; if it is refused there, only what it spent in the same run."""
-        verdict = decide(self._flow, newest, attempt._replace(now=None, agrees=quietly(attempt.agrees)))
-        if isinstance(verdict, Passage):
+        again = attempt._replace(now=None, agrees=quietly(attempt.agrees))
+        verdict = decide(self._flow, newest, again)
+        if isinstance(verdict, Passage) and foreign(self._flow, newest, again) is None:
             return settle(self._flow, newest, verdict, answer, now)
         spent = after.spent - before.spent - newest.spent
         if newest.first != before.first or not spent:

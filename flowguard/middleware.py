@@ -30,6 +30,7 @@ from flowguard.notes import Notes
 from flowguard.paths import Found, Misspelt, PathTable, TooLong
 from flowguard.reading import Application, Environ, StartResponse, is_speculation
 from flowguard.refusing import Refuser
+from flowguard.users import Users
 from flowguard.visit import Jar, Kit, Pages
 
 logger = logging.getLogger("flowguard.config")
@@ -218,7 +219,8 @@ class _Builder:
         hooks = Hooks(options.entered, options.refused, options.finished)
         clock = self._clock
         kit = Kit(flow, keeper, hooks, self._lookup(flow.name), lambda: int(clock() * 1000), Pages(flow.name))
-        gate = Gate(self._app, plan, kit, Refuser(plan, kit, self._table, numbers), jars)
+        users = None if options.bind is None else Users(options.bind, self._keys, flow.name)
+        gate = Gate(self._app, plan, kit, Refuser(plan, kit, self._table, numbers), jars, users)
         if gate.largest_cookie > MAX_COOKIE:
             problems.append(Problem(plan.where, (
                 f"its cookie could grow to {gate.largest_cookie} bytes, and browsers keep {MAX_COOKIE}. "

@@ -14,7 +14,7 @@ LAYERS = [
     {"core"},
     {"texts", "spelling", "patterns", "findings"},
     {"config", "paths", "cookie", "ledgers", "pages", "replies"},
-    {"refusals", "flow", "reading", "answers", "handle", "notes", "searching", "fences"},
+    {"refusals", "flow", "reading", "answers", "handle", "notes", "searching", "fences", "users"},
     {"files", "hooks", "records", "exchange", "overlaps"},
     {"keeping", "operating"},
     {"judge", "withholding"},

@@ -100,7 +100,8 @@ def test_what_is_left_out_is_as_the_contract_says():
     assert read.definition.reject == Answers(globs=(Glob.of("*/login*"), Glob.of("*/signin*")))
     assert read.definition.states == {"/a": State("/a", start=True)}
     assert read.options == Options(
-        ordered=False, on_refusal="auto", reset=None, fence=(), open=(), mode="enforce", cookie_name="flowguard-flow",
+        ordered=False, on_refusal="auto", reset=None, bind=None, fence=(), open=(), mode="enforce",
+        cookie_name="flowguard-flow",
         cookie_samesite="Lax", cookie_secure="auto", cookie_domain=None, cookie_path="/", preflight=False,
         max_body=1_048_576, entered=None,
         refused=None, finished=None, texts=None,
@@ -113,7 +114,8 @@ def test_every_option_of_a_flow_arrives():
     def responder(_refusal: Any, _environ: Any) -> Any: ...
 
     options = {
-        "ordered": True, "on_refusal": responder, "reset": "/again", "fence": ("/a/",), "open": ("/a/b",),
+        "ordered": True, "on_refusal": responder, "reset": "/again", "bind": "REMOTE_USER", "fence": ("/a/",),
+        "open": ("/a/b",),
         "mode": "enforce",
         "cookie_name": "shop", "cookie_samesite": "None",
         "cookie_secure": True, "cookie_domain": "example.org", "cookie_path": "/shop", "preflight": True,
@@ -564,15 +566,30 @@ OF_OPTIONS = [
     pytest.param({"zzz": 1}, ["flow(zzz): unknown option."], id="an option like no other"),
     pytest.param({"ledger": None}, ["flow(ledger): is an option of the guard. Write FlowGuard(…, ledger=…)."],
                  id="an option of the guard"),
-    pytest.param(dict.fromkeys(("bind", "instance", "exempt"), True), [
+    pytest.param(dict.fromkeys(("instance", "exempt"), True), [
         f"flow({name}): this version does not have this option. Leave it out."
-        for name in ("bind", "instance", "exempt")
+        for name in ("instance", "exempt")
     ], id="options of a later version"),
     pytest.param({"vary": "lang"}, ["flow(vary): is a string, not a list. Write ['lang']."], id="a string to vary"),
     pytest.param({"vary": ["la ng", 5]}, [
         f"flow(vary)[{place}]: is {what}. Write the name of a rule's variable, such as 'lang' of '/<lang>/cart'."
         for place, what in enumerate(["the string 'la ng'", "5"])
     ], id="what is no variable's name"),
+    pytest.param({"bind": 7}, [
+        "flow(bind): is 7. Write an environ key such as 'REMOTE_USER', or 'cookie:NAME', or give a callable.",
+    ], id="a number for who asks"),
+    pytest.param({"bind": any_rule.__get__(())}, ["flow(bind): any_rule can't be called with the environ, as it is."],
+                 id="a callable that takes no environ"),
+    pytest.param({"bind": "REMOTE USER"}, [
+        "flow(bind): is the string 'REMOTE USER'. Write an environ key such as 'REMOTE_USER', or 'cookie:NAME', or "
+        "give a callable.",
+    ], id="what is no environ key"),
+    pytest.param({"bind": "cookie:"}, [
+        "flow(bind): is the string 'cookie:'. Write the cookie's name behind it, such as 'cookie:customer'.",
+    ], id="a cookie without a name"),
+    pytest.param({"bind": "cokie:customer"}, [
+        "flow(bind): 'cokie:customer' can't be imported: ModuleNotFoundError: No module named 'cokie'",
+    ], id="a module for a cookie"),
     pytest.param({"fence": "/checkout/", "open": ["/x?y"]}, [
         "flow(fence): is a string, not a list. Write ['/checkout/'].",
         "flow(open)[0]: is the string '/x?y'. Write a path that begins with '/', without variables or a query.",
@@ -679,6 +696,16 @@ def test_variables_are_refused_with(options, expected):
     assert wrong(LANGUAGES, options) == expected
 
 
+@pytest.mark.parametrize(("bind", "arrives"), [
+    ("REMOTE_USER", "REMOTE_USER"), ("shop.user", "shop.user"), ("cookie:sid", "cookie:sid"), (in_stock, in_stock),
+    ("shop_rules:in_stock", in_stock),
+])  # fmt: skip
+def test_whose_a_run_is_may_be_told_by(bind, arrives):
+    read = plan({"/a": {}}, bind=bind)
+    assert (read.options.bind, read.definition.bind) == (arrives, True)
+    assert plan({"/a": {}}).definition.bind is False
+
+
 def test_variables_that_vary_arrive():
     assert plan(LANGUAGES, vary=["lang"]).definition.vary == {"lang"}
 
@@ -733,10 +760,10 @@ OF_FLOWS = [
     pytest.param([], {}, ["flow: is an empty list. Give a dict of paths, a Flow, or a list of Flows."], id="no flows"),
     pytest.param([{"/a": {}}], {}, ["flow[0]: is a dict. In a list, write Flow({…}, name='…')."],
                  id="a dict in a list"),
-    pytest.param(Flow({"/a": {}}), {"back": "edit", "bcak": "edit", "bind": "x"}, [
+    pytest.param(Flow({"/a": {}}), {"back": "edit", "bcak": "edit", "instance": "x"}, [
         "back: is an option of a flow. Write Flow({…}, back=…).",
         "bcak: unknown option. Did you mean 'back'?",
-        "bind: this version does not have this option. Leave it out.",
+        "instance: this version does not have this option. Leave it out.",
     ], id="options beside a Flow"),
     pytest.param([Flow({"/a": {}}), Flow({"/b": {}})], {}, [
         "flow(name): two flows are named 'flow'. Give each a name of its own.",

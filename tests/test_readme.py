@@ -727,6 +727,16 @@ def test_a_language_may_change_on_the_way():
     assert location(visitor.get("/fr/done")) == "/fr/pay"
 
 
+def test_a_login_in_the_middle_makes_the_run_ones_own():
+    visitor = Visitor(run(block_of("A login in the middle"))["application"])
+    ann, bob = {"environ": {"REMOTE_USER": "ann"}}, {"environ": {"REMOTE_USER": "bob"}}
+    visitor.go("/cart")
+    assert reason(visitor.get("/pay", **ann)) is None
+    assert reason(visitor.get("/pay", **bob)) == "wrong_user"
+    assert reason(visitor.get("/pay")) == "wrong_user"
+    assert reason(visitor.get("/pay", **ann)) is None
+
+
 def test_a_link_of_a_mail_is_followed_once():
     bare = Application(lambda method, path: {"POST /register": "/confirm/x", "GET /confirm/x": "/welcome"}.get(
         f"{method} {path}"))  # fmt: skip

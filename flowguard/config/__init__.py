@@ -46,6 +46,7 @@ class Options:
     ordered: bool
     on_refusal: object
     reset: Optional[str]
+    bind: Optional[Union[str, Callable[[Any], Optional[str]]]]
     fence: tuple[str, ...]
     open: tuple[str, ...]
     mode: str
@@ -95,6 +96,7 @@ def _plan(flow: Draft) -> Plan:
         states={name: _state(flow, entry, before) for before, (name, entry) in enumerate(flow.states.items())},
         companions={name: _companion(entry) for name, entry in flow.companions.items()},
         restart=options["restart"],
+        bind=options["bind"] is not None,
         vary=frozenset(one.name for one in options["vary"]),
         ttl=options["ttl"],
         idle=options["idle"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from flowguard.config.checks import choice
+from flowguard.config.checks import called_with, choice
 from flowguard.config.keys import TOKEN
 from flowguard.config.places import Place, kind
 
@@ -44,6 +44,27 @@ def cookie_path(value: object, place: Place) -> Any:
     if isinstance(value, str) and re.fullmatch(r"/[!-:<-~]*", value):
         return value
     return place.wrong(f"is {kind(value)}. Write a path that begins with '/', in printable ASCII without ';'.")
+
+
+# --- users -----------------------------------------------------------------------------------------------------------
+
+
+def whose(value: object, place: Place) -> Any:
+    """An environ key, ``cookie:NAME``, or a callable or its dotted name; no environ key has a colon."""
+    if callable(value):
+        return _from_environ(value, place)
+    if not isinstance(value, str) or not re.fullmatch(r"[!-~]+", value):
+        return place.wrong(f"is {kind(value)}. Write an environ key such as 'REMOTE_USER', or 'cookie:NAME', or give a "
+                           "callable.")  # fmt: skip
+    scheme, colon, name = value.partition(":")
+    if scheme == "cookie":
+        if TOKEN.fullmatch(name):
+            return value
+        return place.wrong(f"is {kind(value)}. Write the cookie's name behind it, such as 'cookie:customer'.")
+    return _from_environ(value, place) if colon else value
+
+
+_from_environ = called_with("the environ")
 
 
 # --- secrets ---------------------------------------------------------------------------------------------------------

@@ -75,6 +75,7 @@ FLOW_OPTIONS = _table(
     Setting("open", checks.opened, ()),
     Setting("ttl", checks.duration, 14_400),  # four hours
     Setting("idle", checks.duration),
+    Setting("bind", safeguards.whose),
     Setting("vary", checks.variables, ()),
     Setting("reject", checks.globs_only, ("*/login*", "*/signin*")),
     Setting("on_refusal", checks.on_refusal, "auto"),
@@ -92,7 +93,7 @@ FLOW_OPTIONS = _table(
     Setting("texts", checks.texts),
 )
 #: Options of the contract that this version does not have.
-LATER_OPTIONS = ("bind", "instance", "exempt")
+LATER_OPTIONS = ("instance", "exempt")
 
 GUARD_OPTIONS = _table(
     Setting("secret_key", safeguards.secret, REQUIRED),

@@ -127,6 +127,7 @@ class Definition:
     states: Mapping[str, State]
     companions: Mapping[str, Companion] = field(default_factory=dict)
     restart: bool = False
+    bind: bool = False  # a run belongs to its user
     vary: frozenset[str] = frozenset()  # rule variables that may change within a run
     ttl: int = 14_400_000
     idle: Optional[int] = None

@@ -351,10 +351,14 @@ def _succeeded(flow: Definition, run: Run, passage: Passage, now: int) -> Run:
 
 def _counted(flow: Definition, before: Run, after: Run, passage: Passage, now: int) -> Run:
     """Where the exhausted state is a start, a new run begins in it at once: done and spent only as far as this
-    request made it so. And every change counts, and takes the latest values of `vary` along."""
+    request made it so. Every change counts, and takes along the latest values of `vary`, and whose run it is."""
     if after.trail and not after.closed and exhausted(flow, after) and flow.states[after.trail[-1]].start:
         name = after.trail[-1]
         mine = frozenset({name}) if name == passage.state else NOTHING
         again = after.begun(name, passage.values, now)
         after = again._replace(done=after.done & mine, spent=(after.spent - before.spent) & mine)
-    return (after.varying(passage.values, flow.vary) if flow.vary and after.trail else after).counted(now)
+    if after.trail and flow.vary:
+        after = after.varying(passage.values, flow.vary)
+    if after.trail and passage.user:
+        after = after._replace(user=passage.user)
+    return after.counted(now)

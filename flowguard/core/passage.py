@@ -70,6 +70,7 @@ class Attempt(NamedTuple):
     state: the name of the state (or companion) whose path was asked for.
     submission: anything but a safe request.
     by_get: it is a submission by a GET, because the state has effects.
+    users: who asks, as a digest under each of the secrets, the newest last; empty for nobody.
     now: milliseconds since the epoch; None leaves every time aside.
     peek: HEAD and OPTIONS: judged like GET, and never change a run.
     values: the path's variables, (name, text).
@@ -85,12 +86,13 @@ class Attempt(NamedTuple):
     agrees: Agrees = everything_agrees
     lost: Optional[Reason] = None
     by_get: bool = False
+    users: tuple[str, ...] = ()
 
 
 class Passage(NamedTuple):
     """The request may pass. `line` is the line of the contract that says so; `claim`, that only one such submission
     may be under way in this run. `others`: what the application may take the request for instead, where a header names
-    a method beside the wire's."""
+    a method beside the wire's. `user`: who asked, as a digest."""
 
     kind: Kind
     state: str
@@ -100,6 +102,7 @@ class Passage(NamedTuple):
     claim: bool = False
     by_get: bool = False
     others: tuple[Passage, ...] = ()
+    user: str = ""
 
 
 class Refusal(NamedTuple):
@@ -137,6 +140,14 @@ def decide(flow: Definition, run: Optional[Run], attempt: Attempt) -> Verdict:
         if verdict is not None:
             return verdict
     return _line_7(case)
+
+
+def foreign(flow: Definition, run: Run, attempt: Attempt) -> Optional[Reason]:
+    """Why *run* is not that of whoever makes *attempt*, or None if it is. One that was begun by nobody belongs to the
+    first user who goes on with it (CONTRACT 2)."""
+    if flow.bind and run.user and run.user not in attempt.users:
+        return Reason.WRONG_USER
+    return None
 
 
 def usable(flow: Definition, run: Run, now: int) -> Optional[Reason]:
@@ -223,7 +234,7 @@ def _companion(flow: Definition, run: Run, attempt: Attempt) -> Verdict:
     left_alone = bool(companion.undoes) and bool(run.trail) and finished(flow, run)
     if here and (left_alone or run.agrees_with(attempt.values, flow.vary)):
         kind = Kind.PEEK if attempt.peek else Kind.COMPANION
-        return Passage(kind, attempt.state, attempt.submission, 0, by_get=attempt.by_get)
+        return Passage(kind, attempt.state, attempt.submission, 0, by_get=attempt.by_get, user=_user(attempt))
     return Refusal(Reason.ILLEGAL, attempt.state, 0)
 
 
@@ -235,7 +246,13 @@ def _pass(case: Case, kind: Kind, line: int) -> Passage:
     if attempt.peek:
         kind = Kind.PEEK
     claim = attempt.submission and not case.state.repeat
-    return Passage(kind, attempt.state, attempt.submission, line, attempt.values, claim, attempt.by_get)
+    return Passage(
+        kind, attempt.state, attempt.submission, line, attempt.values, claim, attempt.by_get, user=_user(attempt)
+    )
+
+
+def _user(attempt: Attempt) -> str:
+    return attempt.users[-1] if attempt.users else ""
 
 
 def _refuse(case: Case, reason: Reason, line: int) -> Refusal:

@@ -29,6 +29,7 @@ class Run(NamedTuple):
         latest at the last change.
     started, changed, entered: milliseconds since the epoch: of the run, its last change, the current state.
     closed: the application said that the run is finished.
+    user: whose run it is, as a digest; empty where it is nobody's.
     """
 
     id: str
@@ -43,6 +44,7 @@ class Run(NamedTuple):
     changed: int = 0
     entered: int = 0
     closed: bool = False
+    user: str = ""
 
     @property
     def current(self) -> Optional[str]:
