@@ -18,6 +18,7 @@ from visitor import (
     NOON,
     NOT_MODIFIED,
     SECRET,
+    Application,
     Clock,
     Visitor,
     guarded,
@@ -731,9 +732,9 @@ def all_to_all(count: int, below: str = "") -> dict[str, Any]:
 
 
 def test_a_flow_whose_cookie_could_grow_too_large_does_not_load():
-    FlowGuard(None, all_to_all(40), secret_key=SECRET)  # type: ignore[arg-type]
+    FlowGuard(Application(), all_to_all(40), secret_key=SECRET)
     with pytest.raises(ConfigError) as caught:
-        FlowGuard(None, all_to_all(46), secret_key=SECRET)  # type: ignore[arg-type]
+        FlowGuard(Application(), all_to_all(46), secret_key=SECRET)
     (problem,) = caught.value.problems
     assert problem.where == "flow"
     assert re.fullmatch(
@@ -755,13 +756,13 @@ def test_a_domain_that_no_name_server_knows_does_not_load():
 def test_every_flow_that_is_too_large_is_named():
     flows = [Flow(all_to_all(46, f"/{name}"), name=name) for name in ("one", "two")]
     with pytest.raises(ConfigError) as caught:
-        FlowGuard(None, flows, secret_key=SECRET)  # type: ignore[arg-type]
+        FlowGuard(Application(), flows, secret_key=SECRET)
     assert [problem.where for problem in caught.value.problems] == ["one", "two"]
 
 
 def loads(flow: Any, **options: Any) -> bool:
     try:
-        FlowGuard(None, flow, secret_key=SECRET, **options)  # type: ignore[arg-type]
+        FlowGuard(Application(), flow, secret_key=SECRET, **options)
     except ConfigError:
         return False
     return True

@@ -145,7 +145,7 @@ def test_the_second_click_is_busy_when_the_first_takes_too_long():
     assert visitor.post("/payment").location == "/done"
     assert answers[0].verdict == (409, "busy")
     assert answers[0].header("Retry-After") is not None
-    assert answers[0].header("Refresh").endswith("url=/payment")
+    assert answers[0].header("Refresh").endswith("url=/done")
 
 
 def test_the_second_click_is_judged_anew_when_the_first_fails():
