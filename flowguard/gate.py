@@ -62,7 +62,7 @@ class Gate:
         if shut is not None:
             replies.drain(environ)
             return replies.send(shut, environ, start_response)
-        if self._options.preflight and is_preflight(environ):
+        if self._options.preflight and not asked.methods.submission and is_preflight(environ):
             return self._app(environ, start_response)
         new_body(environ)
         brought = self._brought(asked)

@@ -125,16 +125,20 @@ class Judge:
     def standing(self, asked: Asked, brought: Found, reason: Reason) -> Judged:
         """Where the visitor stands, for a request that is refused for *reason*, whatever the run: by the cookie alone
         where the ledger has just been silent."""
-        attempt = self._attempt(asked, asked.names[-1])
-        refusal = Refusal(reason, attempt.state, 0)
         if brought.run is None:
-            return Judged(refusal, attempt, Held(Run("")), True)
+            return self._refused(asked, reason, Held(Run("")), True)
         silent = reason is Reason.UNAVAILABLE
         held = Held(brought.run) if silent else self._keeper.newest_or_cookie(brought.run, brought.text, asked.now)
         lost = self._lost(asked, held.run)
         if lost in FOREIGN:
-            return Judged(refusal, attempt, Held(Run("")), True)
-        return Judged(refusal, attempt, held, not held.run.trail or lost is not None)
+            return self._refused(asked, reason, Held(Run("")), True)
+        return self._refused(asked, reason, held, not held.run.trail or lost is not None)
+
+    def _refused(self, asked: Asked, reason: Reason, held: Held, invented: bool) -> Judged:
+        """Refused for what is none of the rules' business; they still say where the visitor can go."""
+        name, run = asked.names[-1], None if invented else held.run
+        attempt = self._attempt(asked, name, agrees=quietly(self._asker(asked, run, name)))
+        return Judged(Refusal(reason, name, 0), attempt, held, invented)
 
     def _on(self, asked: Asked, held: Held) -> Judged:
         """Decide on the newest run, if it can still be used."""
@@ -143,8 +147,7 @@ class Judge:
             self._keeper.give_up(held, asked.now)
             return self._on_nothing(asked, lost)
         if held.busy:
-            attempt = self._attempt(asked, asked.names[-1])
-            return Judged(Refusal(Reason.BUSY, attempt.state, 0), attempt, held, False)
+            return self._refused(asked, Reason.BUSY, held, False)
         if not held.run.trail:
             return self._decide(asked, held, None, True)
         if lost is Reason.EXPIRED:  # its id counts on, so that ledger and tabs know what is newer

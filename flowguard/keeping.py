@@ -29,6 +29,7 @@ MAX_WAITING = 16
 # What came of a submission whose answer is worth keeping: one in doubt is not led there again, whatever it was told.
 KNOWN = frozenset(Outcome) - {Outcome.UNKNOWN, Outcome.NOTHING}
 FIRST_PAUSE, LAST_PAUSE = 0.005, 0.05  # seconds between two looks at a claim, growing
+QUIET = 60  # seconds between two times that an outage is told: a ledger that is full answers some, and others not
 MAX_WRITES = 8  # tries to write a change that others overtake; each means that somebody else's was written
 
 
@@ -53,7 +54,8 @@ class Keeper:
         self._flow, self._codec, self._ledger = flow, codec, ledger
         self._wait, self._lease, self._pause = wait, lease, pause
         self._waiting = threading.BoundedSemaphore(MAX_WAITING)
-        self._down = False
+        self._down = False  # an outage was told, and its end was not yet
+        self._told = -float(QUIET)  # when, by the monotonic clock
 
     # --- before the application ---------------------------------------------------------------------------------
 
@@ -144,7 +146,7 @@ class Keeper:
             if settled.run == held.run:
                 self.give_up(held, now)
                 return settled
-            if held.version == 0 and not passage.submission:
+            if held.version == 0 and not passage.submission and self._read(settled.run, now) is None:
                 return settled  # a mere visitor takes no place
             kept = Led(passage.state, led) if led is not None and passage.submission else None
             return settled._replace(run=self._keep(held, attempt, answer, settled, kept, now))
@@ -252,9 +254,9 @@ class Keeper:
         try:
             answer = question(cast(Ledger, self._ledger))  # without one, nobody gets here
         except LedgerUnavailable as error:
-            if not self._down:
+            if not self._down and time.monotonic() - self._told >= QUIET:
                 logger.error("%s; submissions are refused, other requests go on by the cookie alone", error)
-            self._down = True
+                self._down, self._told = True, time.monotonic()
             raise
         if self._down:
             logger.warning("the ledger of flow %r answers again", self._flow.name)

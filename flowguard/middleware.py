@@ -111,15 +111,24 @@ class FlowGuard:
     def _guarded(
         self, environ: Environ, start_response: StartResponse, found: Union[Found, Misspelt, TooLong, Fenced]
     ) -> Iterable[bytes]:
-        judged = environ.get("flowguard.judged", ())
-        if self in judged:  # the application called us again for the same request: it was judged
-            return self.app(environ, start_response)
+        under_way: tuple[_Call, ...] = environ.get("flowguard.calls", ())
+        if any(call.guard is self and call.open for call in under_way):
+            return self.app(environ, start_response)  # the application calls us: its own request was judged
         if is_speculation(environ):
             replies.drain(environ)
             return replies.send(replies.speculation(), environ, start_response)
         if self._lonely and environ.get("wsgi.multiprocess"):
             self._warn()
-        environ["flowguard.judged"] = (*judged, self)
+        call = _Call(self)
+        environ["flowguard.calls"] = (*under_way, call)
+        try:
+            return self._judged(environ, start_response, found)
+        finally:
+            call.open = False
+
+    def _judged(
+        self, environ: Environ, start_response: StartResponse, found: Union[Found, Misspelt, TooLong, Fenced]
+    ) -> Iterable[bytes]:
         route = self._routes[found.index]
         if not isinstance(found, Found):
             spelling = found.path if isinstance(found, Misspelt) else None
@@ -134,6 +143,16 @@ class FlowGuard:
             "ledger='memory://' knows one process, and this server runs several: an old cookie works in each of them "
             "once. Write ledger='sqlite:///path' (one host) or 'redis://host' (many)."
         )
+
+
+class _Call:
+    """A call of a guard, until it returns. A middleware outside may keep its environ, or a copy, for another request:
+    that one is judged anew."""
+
+    __slots__ = ("guard", "open")
+
+    def __init__(self, guard: FlowGuard) -> None:
+        self.guard, self.open = guard, True
 
 
 class Route:

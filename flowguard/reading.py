@@ -3,6 +3,7 @@ condition. It decides nothing."""
 
 from __future__ import annotations
 
+import re
 from io import BytesIO
 from typing import Any, Callable, Iterable, Mapping, NamedTuple, Optional
 
@@ -17,6 +18,7 @@ Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 _OVERRIDES = ("HTTP_X_HTTP_METHOD_OVERRIDE", "HTTP_X_HTTP_METHOD", "HTTP_X_METHOD_OVERRIDE")
 _CONDITIONAL = ("HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE", "HTTP_IF_RANGE")
+_DIGITS = 18  # of a length that are read: an exabyte is above every limit, and int() of 5,000 digits raises
 _CHUNK = 65_536  # bytes: one read of a body
 
 
@@ -72,13 +74,27 @@ def may_take_cookie(environ: Mapping[str, Any], brought: bool) -> bool:
     browser may hold one that it did not send: then only a top-level navigation, which would have brought it."""
     if environ["REQUEST_METHOD"].upper() == "HEAD":
         return False
-    if brought or environ.get("HTTP_SEC_FETCH_SITE") != "cross-site":
+    if brought or not _is_cross_site(environ):
         return True
     return (
         environ["REQUEST_METHOD"].upper() == "GET"
         and environ.get("HTTP_SEC_FETCH_MODE") == "navigate"
         and environ.get("HTTP_SEC_FETCH_DEST") == "document"
     )
+
+
+def _is_cross_site(environ: Mapping[str, Any]) -> bool:
+    """By Sec-Fetch-Site, which browsers send over https alone; where there is none, by another host in Origin."""
+    site = environ.get("HTTP_SEC_FETCH_SITE")
+    if site is not None:
+        return bool(site == "cross-site")
+    origin = environ.get("HTTP_ORIGIN")
+    return origin is not None and _bare_host(str(origin).partition("//")[2]) != _bare_host(environ.get("HTTP_HOST", ""))
+
+
+def _bare_host(host: str) -> str:
+    """Without the port, in lower case."""
+    return re.sub(r":\d*\Z", "", host).lower()
 
 
 def ask_for_the_page(environ: Environ) -> None:
@@ -145,8 +161,11 @@ def _read_body(environ: Environ, length: Optional[int], limit: int) -> bytes:
 
 
 def _declared(environ: Mapping[str, Any]) -> Optional[int]:
-    text = str(environ.get("CONTENT_LENGTH") or "")
-    return int(text) if text.isascii() and text.isdigit() else None
+    """The body's length in bytes; one that no body has is above every limit."""
+    text = str(environ.get("CONTENT_LENGTH") or "").strip()
+    if not (text.isascii() and text.isdigit()):
+        return None
+    return int(text[:_DIGITS])
 
 
 class Context:
@@ -170,4 +189,7 @@ class Context:
             body = buffer_body(self.environ, self._max_body)
             copy = {**self.environ, "wsgi.input": BytesIO(body), "CONTENT_LENGTH": str(len(body))}
             self._request = Request(copy, populate_request=False)
+            # The body is bounded already: werkzeug's own limits, lower ones for fields, would make it a 413 as well.
+            self._request.max_form_memory_size = None
+            self._request.max_form_parts = self._max_body
         return self._request

@@ -209,15 +209,14 @@ def _page(refused: Refused, said: Words, onward: Optional[str]) -> Response:
 
 
 def _refusal(status: str, refused: Refused, headers: Headers, body: bytes) -> Response:
-    """What every refusal carries."""
+    return Response(status, [*headers, *every(refused), ("Content-Length", str(len(body)))], body)
+
+
+def every(refused: Refused) -> Headers:
+    """The headers that every refusal carries, whoever words it."""
     wait = _wait(refused)
-    every = [
-        ("Flowguard-Reason", Reason(refused.reason).value),
-        ("Cache-Control", "no-store"),
-        ("Vary", VARY),
-        ("Content-Length", str(len(body))),
-    ]
-    return Response(status, [*headers, *every, *([("Retry-After", str(wait))] if wait else [])], body)
+    headers = [("Flowguard-Reason", Reason(refused.reason).value), ("Cache-Control", "no-store"), ("Vary", VARY)]
+    return [*headers, ("Retry-After", str(wait))] if wait else headers
 
 
 def _page_headers(said: Words) -> Headers:

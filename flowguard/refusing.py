@@ -10,7 +10,7 @@ from flowguard import records, refusals, replies
 from flowguard.answers import destination
 from flowguard.config import Plan
 from flowguard.core.guidance import guidance, hoped, passes, target
-from flowguard.core.passage import Attempt, Passage, Reason, Refusal, decide, stuck
+from flowguard.core.passage import Attempt, Passage, Reason, Refusal, decide, quietly, stuck
 from flowguard.core.run import Run, Values, finished
 from flowguard.handle import Event
 from flowguard.judge import Asked, Judged
@@ -122,7 +122,7 @@ class Refuser:
         to = destination(led.location, asked.environ, self._kit.lookup)
         if to.state is None:
             return led.location
-        there = Attempt(to.state, False, asked.now, values=to.values, agrees=judged.attempt.agrees)
+        there = Attempt(to.state, False, asked.now, values=to.values, agrees=quietly(judged.attempt.agrees))
         would_pass = isinstance(decide(self._flow, judged.run, there), Passage)
         return led.location if would_pass and self._flow.states[to.state].get else None
 
@@ -149,10 +149,11 @@ class Refuser:
         start_response: StartResponse,
     ) -> Iterable[bytes]:  # fmt: skip
         """A responder of the deployer's: the answer is its own, but for what every refusal carries."""
-        ours = [("Flowguard-Reason", refused.reason), ("Cache-Control", "no-store"), ("Vary", refusals.VARY), *cookies]
+        ours = [*refusals.every(refused), *cookies]
+        replaced = {name.lower() for name, _ in ours} - {"vary", "set-cookie"}
 
         def start(status: str, headers: Headers, *exc_info: object) -> object:
-            kept = [pair for pair in headers if pair[0].lower() not in ("cache-control", "flowguard-reason")]
+            kept = [pair for pair in headers if pair[0].lower() not in replaced]
             return start_response(status, kept + ours, *exc_info)
 
         return how(refused, asked.environ)(asked.environ, start)

@@ -8,7 +8,7 @@ from typing import Callable, NamedTuple, Optional
 from flowguard.answers import OVERRULE, Lookup, header_of, read_answer
 from flowguard.cookie import Cookie, Found
 from flowguard.core.flow import REFUSE, Definition
-from flowguard.core.outcome import NO_ANSWER, Answer, Outcome, Settled, settle, undecided
+from flowguard.core.outcome import NO_ANSWER, Answer, Outcome, Overrule, Settled, settle, undecided
 from flowguard.core.passage import Passage
 from flowguard.core.run import Run, finished
 from flowguard.handle import Event, RunHandle
@@ -78,7 +78,7 @@ class Visit:
 
     __slots__ = (
         "_answer", "_base", "_brought", "_environ", "_handle", "_held", "_judged", "_kit", "_led", "_passage",
-        "_settled", "_texts",
+        "_settled", "_spoken", "_texts",
     )  # fmt: skip
 
     def __init__(
@@ -92,6 +92,7 @@ class Visit:
         self._texts: frozenset[str] = frozenset()  # what was found in an answer that was held back
         self._led: Optional[str] = None
         self._settled = Settled(self._held.run, Outcome.NOTHING)
+        self._spoken: Optional[Overrule] = None  # what the application had said when it started its answer
 
     # --- what an exchange asks for (see `exchange.Visit`) -------------------------------------------------------
 
@@ -109,8 +110,9 @@ class Visit:
         return self._settled.run is self._held.run and self._held.token is None
 
     def settle(self) -> None:
-        if self._answer.overrule is None and self._handle.overrule is not None:
-            self._judge_answer()  # the application spoke after it had started its answer
+        if self._handle.overrule is not self._spoken:  # the application spoke after it had started its answer
+            self._answer = self._answer._replace(overrule=self._handle.overrule)
+            self._judge_answer()
         self._keep()
 
     def raised(self) -> None:
@@ -154,8 +156,9 @@ class Visit:
             self._tell(before, self._settled.run)
 
     def _judge_answer(self) -> None:
-        if self._answer.overrule is None and self._handle.overrule is not None:
-            self._answer = self._answer._replace(overrule=self._handle.overrule)
+        self._spoken = self._handle.overrule
+        if self._answer.overrule is None and self._spoken is not None:
+            self._answer = self._answer._replace(overrule=self._spoken)
         self._settled = settle(self._kit.flow, self._held.run, self._passage, self._answer, self._kit.now())
 
     def _headers(self, headers: Headers) -> Headers:
@@ -174,7 +177,9 @@ class Visit:
         run, jar = self._settled.run, self._brought.jar
         news = run is not self._held.run or self._judged.is_newer_than(self._brought.found)
         cookies = [jar.cookie.write(run)] if news else []
-        return [*cookies, jar.notes.clear()] if self._brought.note.present else cookies
+        if self._brought.note.present and self._answer.to is None:  # a redirect is no page, nor is the reason told yet
+            cookies.append(jar.notes.clear())
+        return cookies
 
     def _is_once(self) -> bool:
         return self._kit.flow.states[self._passage.state].once

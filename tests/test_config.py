@@ -769,7 +769,7 @@ OF_FLOWS = [
         "flow(name): two flows are named 'flow'. Give each a name of its own.",
     ], id="a name twice"),
     pytest.param([Flow({"/a": {}}), Flow({"/b": {}}, name="two", cookie_name="flowguard-flow")], {}, [
-        "two(cookie_name): is the cookie of the flow 'flow' too. Give each its own.",
+        "two(cookie_name): 'flowguard-flow' is, or makes, a cookie of the flow 'flow'. Choose another.",
     ], id="a cookie twice"),
     pytest.param([Flow({"GET /o/<int:id>": {}}), Flow({"POST /o/<int:id>": {}}, name="two")], {}, [
         "two['POST /o/<int:id>']: is a path of the flow 'flow' too. A path belongs to one flow.",

@@ -16,6 +16,7 @@ from visitor import (
     HOST,
     INVALID,
     NOON,
+    NOT_MODIFIED,
     OLD_BROWSER,
     PAGE,
     SCRIPT,
@@ -314,6 +315,12 @@ def test_without_a_run_a_target_carries_the_values_of_the_request():
 def test_what_cannot_be_called_is_no_application(app: Any):
     with pytest.raises(TypeError, match="it comes first"):
         FlowGuard(app, SHOP, secret_key=SECRET)
+
+
+def test_a_flow_may_not_be_named_like_anothers_note():
+    flows = [Flow({"/a": {}}, name="a"), Flow({"/b": {}}, name="a-note")]
+    with pytest.raises(ConfigError, match="'flowguard-a-note' is, or makes, a cookie of the flow 'a'"):
+        FlowGuard(Application(), flows, secret_key=SECRET)
 
 
 def test_a_script_of_htmx_is_told_where_the_page_should_go():
@@ -1827,3 +1834,201 @@ def test_no_clock_is_the_worlds():
     visitor = Visitor(guard)
     visitor.get("/cart")
     assert visitor.get("/pay").reason == "illegal"
+
+
+# --- what a critic found ---------------------------------------------------------------------------------------------
+
+
+def test_a_preflight_that_would_be_a_post_by_an_override_is_judged():
+    visitor, app = shop(preflight=True)
+    asks = {"HTTP_ORIGIN": "https://other.example", "HTTP_ACCESS_CONTROL_REQUEST_METHOD": "POST"}
+    assert visitor.call("OPTIONS", "/pay", **asks).status == 200
+    refused = visitor.call("OPTIONS", "/pay", HTTP_X_HTTP_METHOD_OVERRIDE="POST", **asks)
+    assert (refused.reason, app.calls) == ("not_started", ["OPTIONS /pay"])
+
+
+def test_an_application_that_sends_its_visitor_back_and_forth_with_the_guard_comes_to_a_page():
+    visitor, app = guarded({"/a": {"to": ["/c"]}, "/c": {"to": ["/b"]}, "/b": {}})
+    app.answers["GET /a"] = led("/b")
+    visits = []
+    for _ in range(4):
+        visits += [visitor.get("/a").status, visitor.get("/b").status]
+    assert visits == [303, 303] * 3 + [303, 409]
+
+
+def test_why_a_visitor_was_redirected_is_told_on_the_page_that_comes_at_last():
+    visitor, app = shop("GET /cart", "GET /shipping")
+    assert visitor.get("/pay").verdict == (303, "skipped")
+    app.answers["GET /shipping"] = led("/elsewhere")
+    assert (visitor.get("/shipping").status, app.seen[-1].run.notice) == (303, "skipped")
+    del app.answers["GET /shipping"]
+    go(visitor, "GET /shipping")
+    assert app.seen[-1].run.notice == "skipped"
+    go(visitor, "GET /shipping")
+    assert app.seen[-1].run.notice is None
+
+
+def test_a_condition_that_raises_where_the_first_click_led_is_a_no():
+    visitor, _ = shop(*WALK[:5], paths={"/done": {"when": raising}})
+    assert visitor.post("/pay").verdict == (303, "duplicate")
+
+
+def raising(_context: Any) -> bool:
+    raise Boom
+
+
+ORDER = {"/o/<int:id>/start": {"to": ["pay"]}, "/o/<int:id>/pay": {"state": "pay", "submit": True}}
+
+
+def test_the_first_step_of_a_second_order_may_be_answered_by_a_redirect_too():
+    visitor, app = guarded(ORDER)
+    for order in ("1", "2"):
+        app.answers[f"GET /o/{order}/start"] = led(f"/o/{order}/pay")
+        for step in ("GET /o/{}/start", "GET /o/{}/pay"):
+            go(visitor, step.format(order))
+        app.answers[f"POST /o/{order}/pay"] = DONE
+        go(visitor, f"POST /o/{order}/pay")
+
+
+def test_a_redirect_to_the_next_step_of_another_order_is_no_success():
+    visitor, app = guarded({"/cart": {"to": ["ship"]}, "/o/<int:id>/ship": {"state": "ship", "to": ["pay"]},
+                            "/o/<int:id>/pay": {"state": "pay"}})  # fmt: skip
+    go(visitor, "GET /cart")
+    app.answers["POST /o/5/ship"] = led("/o/6/pay")
+    go(visitor, "POST /o/5/ship")
+    assert visitor.get("/o/5/ship").status == 200
+    assert app.seen[-1].run.current == "/cart"  # nothing counted
+
+
+@pytest.mark.parametrize("how", ["auto", "redirect"])
+def test_whoever_is_refused_for_the_path_alone_is_not_led_to_a_step_whose_condition_says_no(how: str):
+    paths = {"/a": {"to": ["/b/<x>", "POST /c"], "submit": True}, "/b/<x>": {"when": never}, "POST /c": {}}
+    visitor, app = guarded(paths, on_refusal=how)
+    app.answers["POST /a"] = DONE
+    for step in ("GET /a", "POST /a"):
+        go(visitor, step)
+    refused = visitor.get("/b/" + "x" * 200)
+    assert (refused.verdict, refused.location) == ((303, "path"), "/a")
+
+
+def test_a_page_that_was_asked_for_while_the_first_form_was_sent_counts():
+    clock = Clock()
+    visitor, app = guarded(
+        {"/cart": {"to": ["/ship"], "repeat": True}, "/ship": {"min_seconds": 2, "submit": True}}, clock=clock
+    )
+    go(visitor, "GET /cart")
+
+    def slow(environ: Environ, start_response: Any) -> Iterable[bytes]:
+        tab = visitor.twin()
+        assert tab.post("/cart").reason is None  # takes the run's place in the ledger
+        start_response("200 OK", [("Content-Type", "text/html")])
+        return [b"the form"]
+
+    app.answers["GET /ship"] = slow
+    app.answers["POST /cart"] = app.answers["POST /ship"] = DONE
+    go(visitor, "GET /ship")
+    clock.now += 30
+    go(visitor, "POST /ship")
+
+
+def test_a_condition_reads_large_fields_up_to_max_body():
+    def long(context: Any) -> bool:
+        return len(context.request.form["text"]) == 600_000
+
+    visitor, app = guarded({"/a": {"to": {"/b": long}}, "/b": {}})
+    go(visitor, "GET /a")
+    form = b"--x\r\nContent-Disposition: form-data; name=text\r\n\r\n" + b"y" * 600_000 + b"\r\n--x--\r\n"
+    assert visitor.post("/b", form, CONTENT_TYPE="multipart/form-data; boundary=x").status == 200
+    assert app.seen[-1].body == form
+
+
+def test_a_length_that_no_body_has_is_too_large():
+    visitor, _ = guarded({"/a": {"to": {"/b": lambda context: bool(context.request.form)}}, "/b": {}}, check=False)
+    go(visitor, "GET /a")
+    assert visitor.post("/b", b"x=1", CONTENT_LENGTH="9" * 5_000).status == 413
+
+
+@pytest.mark.parametrize("copies", [False, True], ids=["the same environ", "a copy"])
+def test_what_a_middleware_outside_asks_again_is_judged_again(copies: bool):
+    visitor, app = shop(*WALK[:4])
+    environ = visitor.environ("POST", "/pay", **PAGE)
+    kept: list[Environ] = []
+
+    def paying(inner: Environ, start_response: Any) -> Iterable[bytes]:
+        kept.append(dict(inner) if copies else inner)
+        return led_on(start_response)
+
+    app.answers["POST /pay"] = paying
+    assert visitor.send(environ).status == 303
+    assert visitor.twin().send(kept[0]).reason == "duplicate"
+    assert app.calls.count("POST /pay") == 1
+
+
+def test_the_last_word_of_the_application_counts():
+    visitor, app = shop(*WALK[:4])
+
+    def wavering(environ: Environ, start_response: Any) -> Iterable[bytes]:
+        environ["flowguard.run"].success()
+        start_response("200 OK", [("Content-Type", "text/html")])
+        environ["flowguard.run"].failed()
+        return [b"no"]
+
+    app.answers["POST /pay"] = wavering
+    go(visitor, "POST /pay")
+    assert visitor.get("/done").reason == "skipped"
+
+
+def test_an_own_responder_says_when_to_come_back():
+    def responder(refused: Refused, environ: Environ) -> Any:
+        app = Application()
+        app.answers["GET /b"] = SHOWN.saying("Retry-After", "9")
+        return app
+
+    visitor, _ = guarded({"/a": {"to": ["/b"], "min_seconds": 3}, "/b": {}}, on_refusal=responder)
+    go(visitor, "GET /a")
+    assert (visitor.get("/b").reason, visitor.get("/b").header("Retry-After")) == ("too_fast", "3")
+
+
+def test_a_ledger_that_is_full_is_told_of_once(caplog: Any):
+    visitor, _ = shop(ledger=MemoryLedger(capacity=1))
+    for step in WALK[:5]:
+        go(visitor, step)  # spent: it keeps its place
+    for _ in range(3):
+        other = visitor.twin()
+        other.jar.clear()
+        for step in WALK[:2]:
+            go(other, step)
+        assert other.post("/shipping").reason == "unavailable"
+        go(other, "GET /shipping")
+    assert [record.levelname for record in caplog.records if record.name == "flowguard.ledger"][:1] == ["ERROR"]
+    assert sum(record.levelname == "ERROR" for record in caplog.records) == 1
+
+
+@pytest.mark.parametrize(
+    ("origin", "cookies"),
+    [("https://pay.example", 0), ("null", 0), ("http://shop.example:8080", 1), ("http://SHOP.example", 1)],
+)
+def test_without_sec_fetch_a_foreign_origin_tells_a_cross_site_request(origin: str, cookies: int):
+    visitor, _ = shop()
+    posted = visitor.send(visitor.environ("POST", "/cart", HTTP_ORIGIN=origin, HTTP_HOST="shop.example"))
+    assert (posted.reason, len(posted.cookies)) == (None, cookies)
+
+
+def test_a_304_sets_no_cookie():
+    visitor, app = shop(*WALK[:4])
+    old = visitor.twin()
+    go(visitor, "POST /pay")
+    app.answers["GET /pay"] = NOT_MODIFIED
+    assert (old.get("/pay").status, old.get("/pay").cookies) == (304, [])
+    del app.answers["GET /pay"]
+    assert len(old.get("/pay").cookies) == 1  # it was brought up to the newest
+
+
+def test_a_duplicate_is_led_to_where_its_own_state_led_and_no_other():
+    viewed = {"/shipping": {"to": ["/pay"], "submit": True, "back": "view"}}
+    visitor, app = shop("GET /cart", "GET /shipping", paths=viewed)
+    app.answers["POST /shipping"] = led("/pay")
+    app.answers["POST /pay"] = led("https://pay.example/receipt")
+    for step in ("POST /shipping", "GET /pay", "POST /pay"):
+        go(visitor, step)
+    assert visitor.post("/shipping").location == "/pay"

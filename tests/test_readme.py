@@ -627,7 +627,7 @@ def test_headings_are_unique_and_the_files_that_are_named_are_there():
 
 
 def test_numbers_of_the_code_are_told_as_they_are():
-    assert f"At most {MAX_WAITING} submissions of a process" in PROSE
+    assert f"At most {MAX_WAITING} submissions to a flow" in PROSE
     assert f"may have {MAX_VALUE} bytes" in PROSE.replace("\n", " ")
     assert f"more than {MAX_PATH:,} characters" in PROSE
     assert f"never over {MAX_COOKIE:,}" in PROSE

@@ -241,10 +241,13 @@ def check_together(flows: Sequence[Draft], check_rules: CheckRules) -> None:
         at = flow.place.option
         if flow.name in names:
             at("name").wrong(f"two flows are named {flow.name!r}. Give each a name of its own.")
-        elif flow.cookie_name in cookies:
-            at("cookie_name").wrong(f"is the cookie of the flow {cookies[flow.cookie_name]!r} too. Give each its own.")
+        owner = next((cookies[name] for name in flow.cookies if name in cookies), flow.name)
+        if owner != flow.name:
+            at("cookie_name").wrong(
+                f"{flow.cookie_name!r} is, or makes, a cookie of the flow {owner!r}. Choose another."
+            )
         names.add(flow.name)
-        cookies[flow.cookie_name] = flow.name
+        cookies.update(dict.fromkeys(flow.cookies, flow.name))
         for position, fence in enumerate(flow.options["fence"]):
             owner = fences.setdefault(fence, flow.name)
             if owner != flow.name:

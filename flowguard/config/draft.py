@@ -100,6 +100,11 @@ class Draft:
         return self.options["cookie_name"] or f"flowguard-{self.name}"
 
     @property
+    def cookies(self) -> tuple[str, str]:
+        """The names that the flow's cookies have: the run's, and the note's beside it (see `notes`)."""
+        return self.cookie_name, f"{self.cookie_name}-note"
+
+    @property
     def problems(self) -> list[Problem]:
         return [*self.place.problems, *(found for entry in self.entries for found in entry.place.problems), *self.late]
 

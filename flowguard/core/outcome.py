@@ -76,8 +76,8 @@ class Settled(NamedTuple):
 
 
 class Case(NamedTuple):
-    """What a row looks at. `by_get`: a submission by a GET. `trail` is the run's; `elsewhere`: the redirect's path has
-    other values than the run."""
+    """What a row looks at. `by_get`: a submission by a GET. `trail`: the run's, as far as the redirect's path may mean
+    it; `elsewhere`: that path has other values than the run as it will be."""
 
     flow: Definition
     state: State
@@ -148,7 +148,7 @@ def _to_itself(case: Case) -> bool:
 
 def _to_the_trail(case: Case) -> bool:
     to = case.answer.to
-    return to is not None and to.state in case.trail and not case.elsewhere
+    return to is not None and to.state in case.trail
 
 
 def _redirect(case: Case) -> bool:
@@ -203,8 +203,11 @@ def row_for(flow: Definition, run: Run, passage: Passage, answer: Answer) -> Row
 
 
 def _case(flow: Definition, run: Run, passage: Passage, answer: Answer) -> Case:
-    elsewhere = answer.to is not None and not run.agrees_with(answer.to.values, flow.vary)
-    return Case(flow, flow.states[passage.state], passage.submission, passage.by_get, answer, run.trail, elsewhere)
+    values = () if answer.to is None else answer.to.values
+    after = Run(run.id, values=passage.values) if passage.kind is Kind.BEGIN else run.pinning(passage.values)
+    trail = run.trail if run.agrees_with(values, flow.vary) else ()
+    elsewhere = not after.agrees_with(values, flow.vary)
+    return Case(flow, flow.states[passage.state], passage.submission, passage.by_get, answer, trail, elsewhere)
 
 
 def undecided(flow: Definition, run: Run, passage: Passage, answer: Answer) -> frozenset[str]:
