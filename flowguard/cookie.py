@@ -106,6 +106,7 @@ class Codec:
         self._state: dict[int, Mapping[str, str]] = {self._width: {code: name for name, code in self._code.items()}}
         self._variables = frozenset(variables)
         self._bind = flow.bind
+        self._last: tuple[Optional[Run], str] = None, ""  # what a submission writes into its cookie and the ledger
         self.longest = self._bound(flow, variables)  # characters
 
     def _bound(self, flow: Definition, variables: Sequence[str]) -> int:
@@ -118,7 +119,11 @@ class Codec:
         return _FIXED + (most.trail + once) * self._width + most.history * places + most.trail // 4 + 1 + values + user
 
     def encode(self, run: Run) -> str:
-        return _write(run, self._width, self._code.__getitem__)
+        last, text = self._last
+        if last is not run:
+            text = _write(run, self._width, self._code.__getitem__)
+            self._last = run, text
+        return text
 
     def decode(self, text: str) -> Optional[Run]:
         """The run that *text* holds, without the states that no longer exist; None if it is no text of ours."""

@@ -101,10 +101,10 @@ class Keeper:
     def _try_claim(self, run: Run, text: str, claim: Claim, now: int) -> Held:
         for _ in range(MAX_WRITES):
             record = self._claim(run, text, claim, now)
-            held = self._merge(run, text, record, now)
-            if record.claim is not None and record.claim.token == claim.token:
-                return held._replace(token=claim.token, under_way=None)
-            if record.claim is not None and record.claim.until > now / 1000:
+            held = self._merge(run, text, record, now, claim.token)
+            if held.token is not None:
+                return held
+            if held.under_way is not None:
                 break
             self._bury(run, record, now)
         return held._replace(busy=True)
@@ -149,7 +149,8 @@ class Keeper:
             if held.version == 0 and not passage.submission and self._read(settled.run, now) is None:
                 return settled  # a mere visitor takes no place
             kept = Led(passage.state, led) if led is not None and passage.submission else None
-            return settled._replace(run=self._keep(held, attempt, answer, settled, kept, now))
+            run = self._keep(held, attempt, answer, settled, kept, now)
+            return settled if run is settled.run else settled._replace(run=run)
         except LedgerUnavailable:
             return settled
 
@@ -203,21 +204,27 @@ class Keeper:
 
     # --- what they share ----------------------------------------------------------------------------------------
 
-    def _merge(self, run: Run, text: str, record: Optional[Record], now: int) -> Held:
+    def _merge(
+        self, run: Run, text: str, record: Optional[Record], now: int, token: Optional[str] = None
+    ) -> Held:
         """Where the ledger holds the run, its copy counts, but for what the cookie calls spent, and for a submission
-        whose lease is over."""
+        whose lease is over. token: of the claim that we have asked for."""
         if record is None:
             return Held(run)
         entry = records.read(record.text)
         newest = run if entry.run == text else self._codec.decode(entry.run)
+        claim, led = record.claim, entry.led
         if newest is None:  # written by another version of flowguard: as if it had been forgotten
-            return Held(run, record.version)
-        if newest.first == run.first and not run.spent <= newest.spent:
+            newest, led = run, None
+        elif newest.first == run.first and not run.spent <= newest.spent:
             newest = newest._replace(spent=newest.spent | run.spent)
-        claim = record.claim
-        if claim is not None and claim.until <= now / 1000:
-            newest, claim = self._without_answer(newest, claim), None
-        return Held(newest, record.version, entry.led, under_way=None if claim is None else claim.state)
+        if claim is None:
+            return Held(newest, record.version, led)
+        if claim.token == token:
+            return Held(newest, record.version, led, token)
+        if claim.until <= now / 1000:
+            return Held(self._without_answer(newest, claim), record.version, led)
+        return Held(newest, record.version, led, under_way=claim.state)
 
     def _decoded(self, record: Record) -> Optional[Run]:
         return self._codec.decode(records.read(record.text).run)

@@ -34,6 +34,7 @@ from flowguard.users import Users
 from flowguard.visit import Jar, Kit, Pages
 
 logger = logging.getLogger("flowguard.config")
+ledger_logger = logging.getLogger("flowguard.ledger")
 
 
 class FlowGuard:
@@ -74,6 +75,7 @@ class FlowGuard:
         )  # fmt: skip
         self._routes.extend(builder.routes(plans, rules, numbers))
         self.gates = tuple(dict.fromkeys(route.gate for route in self._routes))
+        _look_at(opened)
 
     @classmethod
     def from_file(
@@ -180,6 +182,14 @@ def _opened(ledger: Any) -> tuple[Optional[Ledger], tuple[Problem, ...]]:
         return open_ledger(ledger), ()
     except ConfigError as error:
         return None, error.problems
+
+
+def _look_at(ledger: Optional[Ledger]) -> None:
+    """Say at start-up what would keep a ledger from answering; an outage must not keep a deployment from starting."""
+    trouble = getattr(ledger, "trouble", None)
+    found = trouble() if callable(trouble) else None
+    if found is not None:
+        ledger_logger.warning("%s; as long as that is so, submissions are refused", found)
 
 
 def _number(plans: Sequence[Plan]) -> tuple[list[str], list[tuple[int, ...]]]:

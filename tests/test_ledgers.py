@@ -30,6 +30,7 @@ from hypothesis import strategies as st
 from ledger_workers import race
 from redis_server import Server, free_port, launch
 
+from flowguard import FlowGuard
 from flowguard.errors import ConfigError, LedgerUnavailable
 from flowguard.ledgers import Claim, Ledger, Record, open_ledger
 from flowguard.ledgers import redis as redis_module
@@ -711,6 +712,42 @@ def test_a_directory_that_cannot_be_written_is_an_outage_until_it_can(tmp_path: 
     assert write(ledger, "new")
 
 
+def told_at_start_up(ledger: Any, caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What a guard logs of its ledger when it is made."""
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, "flowguard"):
+        FlowGuard(lambda environ, start_response: [], {"/a": {}}, secret_key="a secret of these tests", ledger=ledger)
+    assert {record.name for record in caplog.records} <= {"flowguard.ledger"}
+    return [record.getMessage() for record in caplog.records]
+
+
+def test_a_path_that_will_not_do_is_told_at_start_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    closed, file = tmp_path / "closed", tmp_path / "file"
+    closed.mkdir()
+    file.mkdir()
+    for parent in [tmp_path, *tmp_path.parents][:3]:
+        parent.chmod(parent.stat().st_mode | 0o055)
+    closed.chmod(0o555)
+    after = "; as long as that is so, submissions are refused"
+    with without_rights():
+        told = [told_at_start_up(f"sqlite:///{place}", caplog) for place in (
+            tmp_path / "nowhere" / "l.db", closed / "l.db")]
+    told.append(told_at_start_up(f"sqlite:///{file}", caplog))
+    assert told == [[f"the ledger sqlite:///{where} is not available: {why}{after}"] for where, why in (
+        (tmp_path / "nowhere" / "l.db", f"there is no directory '{tmp_path}/nowhere'"),
+        (closed / "l.db", f"the directory '{closed}' can't be written"),
+        (file, "it is no file that can be written"))]
+
+
+def test_a_path_that_will_do_is_left_as_it_is_at_start_up(
+        path: Path, file_ledger: SqliteLedger, caplog: pytest.LogCaptureFixture) -> None:
+    """Who starts a server may be another user than who serves: a file that is made now could not be written then."""
+    assert told_at_start_up(file_ledger, caplog) == []
+    assert (list(path.parent.iterdir()), file_ledger._idle) == ([], [])
+    write(file_ledger)
+    assert told_at_start_up(f"sqlite:///{path}", caplog) == []
+
+
 @pytest.mark.parametrize("open_before", [False, True], ids=["when-it-is-opened", "while-it-is-open"])
 def test_a_corrupt_file_is_an_outage_until_it_is_taken_away(
         path: Path, file_ledger: SqliteLedger, open_before: bool) -> None:
@@ -730,10 +767,10 @@ def test_a_corrupt_file_is_an_outage_until_it_is_taken_away(
 def test_a_full_disk_is_an_outage_until_there_is_room(path: Path, file_ledger: SqliteLedger) -> None:
     write(file_ledger)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (path.with_name("ledger.db-wal").stat().st_size, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (65_536, hard))  # bytes: more than SQLite's shared memory takes
     try:
         with unavailable():
-            write(file_ledger, "new")
+            write(file_ledger, "new", "x" * 65_536)
         assert file_ledger.read("k", now=NOW) == Record("t", 1, None)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -785,9 +822,17 @@ def test_a_claim_whose_record_is_forgotten_in_between_is_nobodys(path: Path, fil
             if statement.startswith("SELECT text"):
                 other.execute("DELETE FROM flowguard_ledger_1")
 
+        claim(file_ledger, of=YOURS)
         with file_ledger._connection() as db:
             db.set_trace_callback(forget)
         assert claim(file_ledger) == Record("t", 1, None)
+
+
+def test_a_sqlite_that_is_too_old_to_return_what_it_wrote_reads_it_back(
+        file_ledger: SqliteLedger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_module, "CLAIM", sqlite_module.CLAIM.partition(" RETURNING ")[0])
+    assert claim(file_ledger) == Record("t", 1, MINE)
+    assert claim(file_ledger, of=YOURS) == Record("t", 1, MINE)
 
 
 def test_where_there_is_no_fork_nothing_of_it_is_needed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -1102,6 +1147,27 @@ def test_a_server_that_may_forget_what_is_spent_is_warned_of_once(
     assert [record.getMessage() for record in caplog.records] == [
         f"the ledger redis://127.0.0.1:{redis_server.port}/0 may evict keys (maxmemory-policy volatile-ttl), and with "
         "them the memory of what is spent: set maxmemory-policy to noeviction"] * warned
+
+
+def test_a_server_that_is_not_there_is_told_at_start_up_and_keeps_nobody_from_it(
+        caplog: pytest.LogCaptureFixture) -> None:
+    port = free_port()
+    (told,) = told_at_start_up(f"redis://:s3cret@127.0.0.1:{port}", caplog)
+    assert told.startswith(f"the ledger redis://127.0.0.1:{port} is not available: ConnectionError: ")
+    assert (told.endswith("; as long as that is so, submissions are refused"), "s3cret" in told) == (True, False)
+
+
+@redis_test
+def test_a_server_that_is_there_is_asked_at_start_up_and_left(
+        redis_server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    ledger = RedisLedger(redis_server.url)
+    assert told_at_start_up(ledger, caplog) == []
+    assert ledger._client.connection_pool._available_connections == []
+    assert redis_server.ask("CLIENT LIST").count(b" addr=") == 1  # whoever asks this
+    redis_server.stop()
+    client = redis.Redis(port=redis_server.port)
+    assert told_at_start_up(RedisLedger(client), caplog) == []  # its owner's to connect
+    client.close()
 
 
 @redis_test

@@ -36,9 +36,10 @@ class Ledger(Protocol):
 
     `keep` says that something in the record is spent: a ledger that must make room lets the others go first.
 
-    For operators a ledger may have three more: ``scan(now) -> Iterator[(key, Record, expires)]``, of what has not
-    expired; ``purge(now) -> int``, which forgets what has, and counts it; and ``forget(key) -> None``. They may take
-    long, and no request uses them.
+    For operators a ledger may have four more: ``scan(now) -> Iterator[(key, Record, expires)]``, of what has not
+    expired; ``purge(now) -> int``, which forgets what has, and counts it; ``forget(key) -> None``; and
+    ``trouble() -> Optional[LedgerUnavailable]``, why it could not answer now, which is asked when a guard is made: it
+    raises nothing, and leaves nothing open that a fork would carry over. They may take long, and no request uses them.
     """
 
     def read(self, key: str, *, now: float) -> Optional[Record]:

@@ -178,8 +178,9 @@ class MemoryLedger:
     def _make_room(self, now: float) -> None:
         for _ in range(DRAINED):
             entry = self._deadlines.expired(now)
-            if entry is not None:
-                self._remove(entry)
+            if entry is None:
+                break
+            self._remove(entry)
         if len(self._entries) < self.capacity:
             return
         if not self._idle:

@@ -109,7 +109,9 @@ class RedisLedger:
         if isinstance(url_or_client, str):
             self.name = _without_credentials(url_or_client)
             self._client = _connect_lazily(url_or_client)
+            self._url: Optional[str] = url_or_client
         else:
+            self._url = None
             self.name = f"redis ({type(url_or_client).__name__})"
             self._client = _checked(url_or_client)
         self._prefix = prefix
@@ -154,6 +156,23 @@ class RedisLedger:
         """Forget *key*, whatever it holds."""
         self._ask(lambda begun: self._client.delete(self._prefix + key))
 
+    def trouble(self) -> Optional[LedgerUnavailable]:
+        """Why the server of a URL does not answer now, asked on a connection that is closed again. A client that was
+        given is left alone."""
+        if self._url is None:
+            return None
+        client = _connect_lazily(self._url)
+        try:
+            client.ping()
+        except Exception as error:  # whatever it is, it is no reason not to start
+            return self._unavailable(error)
+        finally:
+            client.connection_pool.disconnect()
+        return None
+
+    def _unavailable(self, error: Exception) -> LedgerUnavailable:
+        return LedgerUnavailable(self.name, f"{type(error).__name__}: {error}"[:CAUSE])
+
     def _names(self) -> Iterator[str]:
         """Asked for once: an iterator that has raised says from then on that it is at its end."""
         names = self._client.scan_iter(match=re.sub(r"([*?\[\]\\])", r"\\\1", self._prefix) + "*", count=500)
@@ -190,7 +209,7 @@ class RedisLedger:
                 raise
             if _is(error, NO_ANSWER):
                 self._down_until = self._monotonic() + PAUSE
-            raise LedgerUnavailable(self.name, f"{type(error).__name__}: {error}"[:CAUSE]) from error
+            raise self._unavailable(error) from error
         self._down_until = 0.0
         if not self._looked and self._monotonic() - begun <= AGAIN_WITHIN:
             self._look()
