@@ -123,27 +123,30 @@ def violations(page: Any) -> list[str]:
 
 
 def axe() -> str:
-    """The source of axe-core, fetched once by npm and kept beside the environments of the tests."""
-    kept = CACHE / f"axe-core-{AXE}.min.js"
+    return fetched("axe-core", AXE, "axe.min.js")
+
+
+def fetched(package: str, version: str, file: str) -> str:
+    """A file of a package of npm's, fetched once and kept beside the environments of the tests."""
+    kept = CACHE / f"{package}-{version}.min.js"
     if not kept.exists():
         npm = shutil.which("npm")
-        hint = "install Node.js with npm, which fetches it, or put axe.min.js to " + str(kept.relative_to(CACHE.parent))
-        _keep(kept, _fetch_axe(npm) if npm else str(missing("axe-core", hint)))
+        hint = f"install Node.js with npm, which fetches it, or put {file} to {kept.relative_to(CACHE.parent)}"
+        _keep(kept, _fetch(npm, package, version, file) if npm else str(missing(package, hint)))
     return kept.read_text("utf-8")
 
 
-def _fetch_axe(npm: str) -> str:
+def _fetch(npm: str, package: str, version: str, file: str) -> str:
     with tempfile.TemporaryDirectory() as directory:
-        ended = subprocess.run(
-            [npm, "pack", "--silent", f"axe-core@{AXE}"], cwd=directory, capture_output=True, text=True, check=False
-        )
+        command = [npm, "pack", "--silent", f"{package}@{version}"]
+        ended = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
         packed = next(Path(directory).glob("*.tgz"), None)
         if packed is None:
-            return str(missing("axe-core", f"npm could not fetch it: {ended.stderr.strip()}"))
+            return str(missing(package, f"npm could not fetch it: {ended.stderr.strip()}"))
         with tarfile.open(fileobj=io.BytesIO(packed.read_bytes())) as archive:
-            file = archive.extractfile("package/axe.min.js")
-            assert file is not None
-            return file.read().decode("utf-8")
+            found = archive.extractfile(f"package/{file}")
+            assert found is not None
+            return found.read().decode("utf-8")
 
 
 def _keep(place: Path, text: str) -> None:

@@ -14,7 +14,7 @@ LAYERS = [
     {"core"},
     {"texts", "spelling", "patterns", "findings"},
     {"config", "paths", "cookie", "ledgers", "pages", "replies"},
-    {"refusals", "flow", "reading", "answers", "handle", "notes", "searching", "fences", "users"},
+    {"refusals", "flow", "reading", "answers", "handle", "notes", "searching", "fences", "diagram", "users"},
     {"files", "hooks", "records", "exchange", "overlaps"},
     {"keeping", "operating"},
     {"judge", "withholding"},
@@ -69,6 +69,7 @@ def test_each_library_has_its_one_user():
     assert users_of("itsdangerous") == {"cookie.py"}
     assert users_of("sqlite3") == {"ledgers/sqlite.py"}
     assert users_of("redis") <= {"ledgers/redis.py"}
+    assert users_of("pygraphviz") == {"diagram/svg.py"}
 
 
 def test_the_rules_know_neither_clock_nor_chance_nor_http():

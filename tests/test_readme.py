@@ -41,7 +41,7 @@ README = (ROOT / "README.md").read_text("utf-8")
 QUICKSTART = ROOT / "examples" / "quickstart.py"
 CHECKOUT = ROOT / "examples" / "checkout.toml"
 
-LANGUAGES = {"python", "pycon", "console", "json", "toml", "ini"}  # ini: test_paste.py
+LANGUAGES = {"python", "pycon", "console", "json", "toml", "ini", "text"}  # ini: test_paste.py
 SECRET = "a secret of the tests of the README"
 SHOP = {
     "/cart": {"to": ["/shipping"], "repeat": True},
@@ -243,6 +243,12 @@ def test_a_toml_block_is_a_configuration_that_is_fine(block, tmp_path, monkeypat
     assert main(["check", "flow.toml"]) == 0
 
 
+@pytest.mark.parametrize("block", blocks("text"))
+def test_the_picture_is_what_graph_prints(block, capsys):
+    assert main(["graph", str(CHECKOUT)]) == 0
+    assert capsys.readouterr().out == block.text
+
+
 def test_the_first_file_is_the_example():
     assert CHECKOUT.read_text("utf-8").endswith(block_of("Configuration as a file", language="toml").text)
 
@@ -287,6 +293,9 @@ COMMANDS = {
     "flowguard check checkout.toml": "test_a_toml_block_is_a_configuration_that_is_fine",
     "flowguard check checkout.toml --pages --workers 4 --ignore overlap --format json":
         ("tests/test_cli.py", '"--pages", "--workers", "4", "--ignore", "overlap", "--format", "json"'),
+    "flowguard graph checkout.toml": "test_the_picture_is_what_graph_prints",
+    "flowguard graph checkout.toml --format mermaid": ("tests/test_cli_graph.py", '("mermaid", "flowchart TD")'),
+    "flowguard graph checkout.toml --format svg > checkout.svg": ("tests/test_cli_graph.py", '"--format", "svg"'),
     "flowguard ledger redis://host:6379/0 --doubt": ("tests/test_operating.py", '"--doubt"'),
     "flowguard ledger redis://host:6379/0 --run 1f3a9c02b7de": ("tests/test_operating.py", '"--run"'),
     "flowguard ledger redis://host:6379/0 free 1f3a9c02b7de /payment": ("tests/test_operating.py", '"free"'),
