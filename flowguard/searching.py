@@ -52,7 +52,11 @@ class Search:
         self._came += len(data)
         data = self._unpacker.feed(data, WITHIN - self._read)
         self._read += len(data)
-        text = self._last + self._decode(data)
+        try:
+            text = self._last + self._decode(data)
+        except UnicodeError:  # some of Python's codecs raise whatever they are told, such as UTF-16's without a mark
+            self._came = WITHIN
+            return
         self.found |= {wanted for wanted in self._wanted if wanted in text}
         self._last = text[-self._overlap :] if self._overlap else ""
 

@@ -94,6 +94,15 @@ def test_in_a_broken_stream_there_is_no_text(encoding, packed):
     assert found(packed, PAGE.encode(), encoding=encoding) == []
 
 
+@pytest.mark.parametrize("charset", ["utf-16", "punycode"])
+def test_what_its_codec_gives_up_holds_no_text(charset):
+    search = Search([TEXT], content_type=f"text/html; charset={charset}")
+    search.feed(b"\x1b" * 60)
+    search.feed(b"\xff\xff\xff")
+    search.feed(PAGE.encode(charset, "replace"))
+    assert (search.over, search.found) == (True, frozenset())
+
+
 def test_what_was_found_before_a_stream_broke_is_found():
     packer = zlib.compressobj(wbits=31)
     start = packer.compress(PAGE.encode()) + packer.flush(zlib.Z_SYNC_FLUSH)
