@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from io import BytesIO
-from typing import Any, Callable, Iterable, Mapping, NamedTuple, Optional
+from typing import Any, Callable, Iterable, Iterator, Mapping, NamedTuple, Optional
 
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wrappers import Request
@@ -122,7 +122,13 @@ def buffer_body(environ: Environ, limit: int) -> bytes:
         return b""  # there is none, or nobody can tell where it ends
     if _BODY not in environ:
         environ[_BODY] = None
-        environ[_BODY] = _read_body(environ, length, limit)
+        chunks: list[bytes] = []
+        try:
+            _read_body(environ["wsgi.input"], length, limit, chunks)
+        except BaseException:
+            environ["wsgi.input"] = _Rejoined(b"".join(chunks), environ["wsgi.input"])
+            raise
+        environ[_BODY] = b"".join(chunks)
         environ["wsgi.input"] = BytesIO(environ[_BODY])
     kept: Optional[bytes] = environ[_BODY]
     if kept is None:
@@ -141,14 +147,14 @@ def hand_over_body(environ: Environ) -> None:
 
 
 def lost_body(environ: Environ) -> bool:
-    """Was a condition told that the body is too large? Then the application can not have it whole either."""
+    """Was a condition told that the body is too large, or broken off?"""
     return environ.get(_BODY, b"") is None
 
 
-def _read_body(environ: Environ, length: Optional[int], limit: int) -> bytes:
+def _read_body(stream: Any, length: Optional[int], limit: int, chunks: list[bytes]) -> None:
     if length is not None and length > limit:
         raise RequestEntityTooLarge
-    stream, chunks, left = environ["wsgi.input"], [], limit + 1 if length is None else length
+    left = limit + 1 if length is None else length
     while left > 0:
         chunk = stream.read(min(left, _CHUNK))
         if not chunk:
@@ -157,7 +163,31 @@ def _read_body(environ: Environ, length: Optional[int], limit: int) -> bytes:
         left -= len(chunk)
     if length is None and left <= 0:
         raise RequestEntityTooLarge
-    return b"".join(chunks)
+
+
+class _Rejoined:
+    """A body of which *part* was read: that comes first, then the *rest*. Reads no further than it is asked."""
+
+    def __init__(self, part: bytes, rest: Any) -> None:
+        self._part, self._rest = BytesIO(part), rest
+
+    def read(self, size: int = -1) -> bytes:
+        return self._joined(self._part.read(size), self._rest.read, size)
+
+    def readline(self, size: int = -1) -> bytes:
+        line = self._part.readline(size)
+        return line if line.endswith(b"\n") else self._joined(line, self._rest.readline, size)
+
+    def readlines(self, hint: int = -1) -> list[bytes]:
+        return list(self)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self.readline, b"")
+
+    @staticmethod
+    def _joined(first: bytes, more: Callable[[int], bytes], size: int) -> bytes:
+        left = size - len(first) if size >= 0 else -1
+        return first + more(left) if left else first
 
 
 def _declared(environ: Mapping[str, Any]) -> Optional[int]:
