@@ -42,6 +42,8 @@ class Gate:
     """A flow's plan at work. jars: the flow's cookies, not secure and secure; none is ever larger than `largest_cookie`
     bytes, with its attributes. users: who asks, where runs are bound."""
 
+    judge: type[Judge] = Judge
+
     def __init__(
         self, app: Application, plan: Plan, kit: Kit, refuser: Refuser, jars: tuple[Jar, Jar], users: Optional[Users]
     ) -> None:
@@ -50,7 +52,7 @@ class Gate:
         self.plan, self.flow, self._options = plan, plan.definition, plan.options
         self.largest_cookie = max(jar.cookie.longest for jar in jars)
         self._searched = frozenset(name for name in plan.paths if self.flow.step(name).texts)
-        self._judge = Judge(self.flow, kit.keeper, plan.options.max_body)
+        self._judge = self.judge(self.flow, kit.keeper, plan.options.max_body)
         self._allow = {name: _methods_beside(plan, name) for name in self.flow.effects}
 
     def serve(
@@ -107,6 +109,11 @@ class Gate:
         headers = [("Location", start), ("Cache-Control", "no-store"), *set_cookies(environ, brought, cookies)]
         return replies.send(replies.plain("303 See Other", "Start again.\n", headers), environ, start_response)
 
+    def put_off(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """A prefetch or a prerender: not now."""
+        replies.drain(environ)
+        return replies.send(replies.speculation(), environ, start_response)
+
     def _shut(self, asked: Asked, select: Select) -> Optional[Response]:
         """The 405 of a HEAD or OPTIONS where a GET has effects: the application might do what it does for a GET."""
         for method in ("HEAD", "OPTIONS"):
@@ -150,10 +157,18 @@ class Gate:
         hand_over_body(environ)
         if passage.kind in (Kind.ENTER, Kind.BEGIN) or passage.by_get:
             ask_for_the_page(environ)
+        if self._is_searched(passage):
+            ask_in_plain(environ)
+        return self._answer(visit, environ, start_response)
+
+    def _is_searched(self, passage: Passage) -> bool:
+        return passage.state in self._searched and passage.kind not in (Kind.PEEK, Kind.LOOK)
+
+    def _answer(self, visit: Visit, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Call the application; where its text is looked for, its answer waits."""
         exchange = Exchange(visit, start_response)
-        if passage.state not in self._searched or passage.kind in (Kind.PEEK, Kind.LOOK):
+        if not self._is_searched(visit.passage):
             return exchange.call(self._app, environ)
-        ask_in_plain(environ)
         return exchange.call(lambda environ, start: Withheld(visit, start).call(self._app, environ), environ)
 
     def _refuse(

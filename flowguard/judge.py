@@ -174,8 +174,7 @@ class Judge:
                 if isinstance(verdict, Refusal):
                     break
                 passed.append(verdict)
-            if lost_body(asked.environ):
-                raise RequestEntityTooLarge
+            self._check_body(asked.environ)
         except BaseException:  # of a condition: the run stays as it was
             self._keeper.give_up(held, asked.now)
             raise
@@ -193,6 +192,11 @@ class Judge:
             return False
         quiet = attempt._replace(agrees=quietly(attempt.agrees), now=None)
         return isinstance(decide(self._flow, hoped(self._flow, held.run, held.under_way), quiet), Passage)
+
+    def _check_body(self, environ: Environ) -> None:
+        """Was it too large for a condition? Then the application can't have it whole either."""
+        if lost_body(environ):
+            raise RequestEntityTooLarge
 
     def _asker(self, asked: Asked, run: Optional[Run], name: str) -> Agrees:
         """Asks the deployer's conditions, each at most once for a request and a run."""

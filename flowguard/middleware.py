@@ -26,12 +26,14 @@ from flowguard.keeping import Keeper
 from flowguard.ledgers import open_ledger
 from flowguard.ledgers.base import Ledger
 from flowguard.ledgers.memory import MemoryLedger
+from flowguard.modes import ENFORCE
 from flowguard.notes import Notes
 from flowguard.paths import Found, Misspelt, PathTable, TooLong
 from flowguard.reading import Application, Environ, StartResponse, is_speculation
 from flowguard.refusing import Refuser
 from flowguard.users import Users
 from flowguard.visit import Jar, Kit, Pages
+from flowguard.watching import Duty, Watch
 
 logger = logging.getLogger("flowguard.config")
 ledger_logger = logging.getLogger("flowguard.ledger")
@@ -74,7 +76,7 @@ class FlowGuard:
             own["ledger_lease"], own["clock"] or time.time,
         )  # fmt: skip
         self._routes.extend(builder.routes(plans, rules, numbers))
-        self.gates = tuple(dict.fromkeys(route.gate for route in self._routes))
+        self.gates = tuple(dict.fromkeys(route.duty.gate for route in self._routes))
         _look_at(opened)
 
     @classmethod
@@ -101,8 +103,7 @@ class FlowGuard:
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO") or "/"
         if len(path) > paths.MAX_PATH:
-            replies.drain(environ)
-            return replies.send(replies.too_long(), environ, start_response)
+            return self._too_long(environ, start_response)
         found: Union[Found, Misspelt, TooLong, Fenced, None] = self._table.find(path)
         if found is None and self._fences is not None:
             found = self._fences.find(path)
@@ -116,28 +117,38 @@ class FlowGuard:
         under_way: tuple[_Call, ...] = environ.get("flowguard.calls", ())
         if any(call.guard is self and call.open for call in under_way):
             return self.app(environ, start_response)  # the application calls us: its own request was judged
+        route = self._routes[found.index]
+        gate = route.duty.now(environ)
+        if gate is None:
+            return self.app(environ, start_response)
         if is_speculation(environ):
-            replies.drain(environ)
-            return replies.send(replies.speculation(), environ, start_response)
+            return gate.put_off(environ, start_response)
         if self._lonely and environ.get("wsgi.multiprocess"):
             self._warn()
         call = _Call(self)
         environ["flowguard.calls"] = (*under_way, call)
         try:
-            return self._judged(environ, start_response, found)
+            return self._judged(environ, start_response, found, route, gate)
         finally:
             call.open = False
 
     def _judged(
-        self, environ: Environ, start_response: StartResponse, found: Union[Found, Misspelt, TooLong, Fenced]
-    ) -> Iterable[bytes]:
-        route = self._routes[found.index]
+        self, environ: Environ, start_response: StartResponse, found: Union[Found, Misspelt, TooLong, Fenced],
+        route: Route, gate: Gate,
+    ) -> Iterable[bytes]:  # fmt: skip
         if not isinstance(found, Found):
             spelling = found.path if isinstance(found, Misspelt) else None
-            return route.gate.refuse_path(environ, start_response, route.select, spelling)
+            return gate.refuse_path(environ, start_response, route.select, spelling)
         if route.resets:
-            return route.gate.reset(environ, start_response)
-        return route.gate.serve(environ, start_response, route.select, found.args, found.values)
+            return gate.reset(environ, start_response)
+        return gate.serve(environ, start_response, route.select, found.args, found.values)
+
+    def _too_long(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """No flow can be asked of such a path, so it passes where none of them refuses anything."""
+        if all(route.duty.mode() != ENFORCE for route in self._routes):
+            return self.app(environ, start_response)
+        replies.drain(environ)
+        return replies.send(replies.too_long(), environ, start_response)
 
     def _warn(self) -> None:
         self._lonely = False
@@ -158,13 +169,13 @@ class _Call:
 
 
 class Route:
-    """What stands at a rule: the gate of its flow, and which of its states a method asks for. otherwise: what every
-    method asks for, where no key of a state is there."""
+    """What stands at a rule: who is on duty for its flow, and which of its states a method asks for. otherwise: what
+    every method asks for, where no key of a state is there."""
 
-    __slots__ = ("_by_method", "_otherwise", "gate", "resets")
+    __slots__ = ("_by_method", "_otherwise", "duty", "resets")
 
-    def __init__(self, gate: Gate, keys: Sequence[Key], otherwise: str = "", resets: bool = False) -> None:
-        self.gate = gate
+    def __init__(self, duty: Duty, keys: Sequence[Key], otherwise: str = "", resets: bool = False) -> None:
+        self.duty = duty
         self.resets = resets
         self._by_method = {method: key.name for key in keys for method in key.methods or ()}
         unsafe = [key for key in keys if key.methods is None or key.methods - SAFE]
@@ -218,15 +229,15 @@ class _Builder:
         fenced: list[Route] = []
         problems: list[Problem] = []
         for plan, own in zip(plans, numbers):
-            gate = self._gate(plan, own, problems)
+            duty = self._duty(plan, own, problems)
             problems += self._declared_openings(plan)
             keys: dict[int, list[Key]] = {}
             for number, key in zip(own, plan.keys):
                 keys.setdefault(number, []).append(key)
-            found.update({number: Route(gate, group) for number, group in keys.items()})
+            found.update({number: Route(duty, group) for number, group in keys.items()})
             if plan.options.reset is not None:
-                found[rules.index(plan.options.reset)] = Route(gate, (), gate.flow.starts[0], resets=True)
-            fenced += [Route(gate, (), f"{prefix}*") for prefix in plan.options.fence]
+                found[rules.index(plan.options.reset)] = Route(duty, (), duty.flow.starts[0], resets=True)
+            fenced += [Route(duty, (), f"{prefix}*") for prefix in plan.options.fence]
         if problems:
             raise ConfigError(problems)
         return [found[number] for number in range(len(rules))] + fenced
@@ -239,7 +250,7 @@ class _Builder:
             if not path.endswith("/") and self._table.find(path.encode("utf-8", "replace").decode("latin-1"))
         ]  # fmt: skip
 
-    def _gate(self, plan: Plan, numbers: tuple[int, ...], problems: list[Problem]) -> Gate:
+    def _duty(self, plan: Plan, numbers: tuple[int, ...], problems: list[Problem]) -> Duty:
         flow, options = plan.definition, plan.options
         codec = Codec(flow, sorted({name for number in numbers for name in self._table.variables(number)}))
         seal = Seal(self._keys, flow.name)
@@ -249,13 +260,14 @@ class _Builder:
         clock = self._clock
         kit = Kit(flow, keeper, hooks, self._lookup(flow.name), lambda: int(clock() * 1000), Pages(flow.name))
         users = None if options.bind is None else Users(options.bind, self._keys, flow.name)
-        gate = Gate(self._app, plan, kit, Refuser(plan, kit, self._table, numbers), jars, users)
+        parts = self._app, plan, kit, Refuser(plan, kit, self._table, numbers), jars, users
+        gate = Gate(*parts)
         if gate.largest_cookie > MAX_COOKIE:
             problems.append(Problem(plan.where, (
                 f"its cookie could grow to {gate.largest_cookie} bytes, and browsers keep {MAX_COOKIE}. "
                 "Split the flow, or leave out transitions that lead back."
             )))  # fmt: skip
-        return gate
+        return Duty(gate, Watch(*parts), options.mode, options.exempt)
 
     def _jar(self, plan: Plan, codec: Codec, seal: Seal, secure: bool) -> Jar:
         options = plan.options
@@ -274,9 +286,9 @@ class _Builder:
             if not isinstance(found, Found):
                 return NOWHERE
             route = routes[found.index]
-            if route.resets or route.gate.flow.name != flow:
+            if route.resets or route.duty.flow.name != flow:
                 return NOWHERE
             name = route.select("GET")
-            return Place(name, name in route.gate.flow.states, found.values)
+            return Place(name, name in route.duty.flow.states, found.values)
 
         return lookup

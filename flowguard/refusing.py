@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from typing import Callable, Iterable, Mapping, Optional, cast
 from urllib.parse import quote
@@ -158,11 +159,13 @@ class Refuser:
 
         return how(refused, asked.environ)(asked.environ, start)
 
+    def would_refuse(self, asked: Asked, judged: Judged, brought: Brought) -> None:
+        """What is said of a refusal where there is none: in report mode nobody is refused."""
+        said = _said(self._refused(asked, judged, brought), judged, brought)
+        logger.warning("would refuse %s", json.dumps(said), extra={"flowguard": said})
+
     def _report(self, asked: Asked, judged: Judged, brought: Brought, refused: Refused) -> None:
-        """One line for each refusal: no cookie, no query, no path as the visitor wrote it, and of the run a digest."""
-        run = judged.run or brought.found.run
-        said = {"flow": refused.flow, "reason": refused.reason, "state": refused.state, "current": refused.current,
-                "target": refused.target, "run": records.digest(run.id) if run else None}  # fmt: skip
+        said = _said(refused, judged, brought)
         logger.info("refused %(reason)s: %(state)s from %(current)s, to %(target)s (run %(run)s)",
                     said, extra={"flowguard": said})  # fmt: skip
         if refused.looping and refused.redirects and refused.form is not Form.OTHER:
@@ -170,6 +173,13 @@ class Refuser:
                            refused.flow, refused.state)  # fmt: skip
         event = Event("refused", refused.flow, refused.state, refused.current, refused.reason, asked.environ)
         self._kit.hooks.refused(event)
+
+
+def _said(refused: Refused, judged: Judged, brought: Brought) -> dict[str, Optional[str]]:
+    """The log's words for a refusal: no cookie, no query, no path as the visitor wrote it, and of the run a digest."""
+    run = judged.run or brought.found.run
+    return {"flow": refused.flow, "reason": refused.reason, "state": refused.state, "current": refused.current,
+            "target": refused.target, "run": records.digest(run.id) if run else None}  # fmt: skip
 
 
 def set_cookies(environ: Environ, brought: Brought, values: list[str]) -> Headers:

@@ -18,9 +18,10 @@ _GZIP = 16 + zlib.MAX_WBITS  # what zlib calls a format
 
 
 class Unpacker(Protocol):
-    """Takes the bytes of an answer as they come, and gives at most *limit* of those that they stand for."""
+    """Undoes an answer's Content-Encoding."""
 
-    def feed(self, data: bytes, limit: int) -> bytes: ...
+    def feed(self, data: bytes, limit: int) -> bytes:
+        """Of the answer's next bytes, at most *limit* of those that they stand for."""
 
 
 class Search:

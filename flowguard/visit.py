@@ -77,14 +77,14 @@ class Visit:
     """Reads the application's answer, settles it, and adds our headers. Made for one request that may pass."""
 
     __slots__ = (
-        "_answer", "_base", "_brought", "_environ", "_handle", "_held", "_judged", "_kit", "_led", "_passage",
-        "_settled", "_spoken", "_texts",
+        "_answer", "_base", "_brought", "_environ", "_handle", "_held", "_judged", "_kit", "_led", "_settled",
+        "_spoken", "_texts", "passage",
     )  # fmt: skip
 
     def __init__(
         self, kit: Kit, environ: Environ, judged: Judged, passage: Passage, brought: Brought, handle: RunHandle
     ) -> None:
-        self._kit, self._judged, self._passage, self._brought = kit, judged, passage, brought
+        self._kit, self._judged, self.passage, self._brought = kit, judged, passage, brought
         self._held, self._handle = judged.held, handle
         # An application may change the environ: a Location is read against the request as it came.
         self._environ, self._base = environ, dict(environ)
@@ -132,7 +132,7 @@ class Visit:
             content = header_of(headers, "content-encoding"), header_of(headers, "content-type")
             return Search(texts, *content) if texts else None
         except ValueError as error:
-            logger.warning("state %r of flow %r: %s", self._passage.state, self._kit.flow.name, error)
+            logger.warning("state %r of flow %r: %s", self.passage.state, self._kit.flow.name, error)
             return None
 
     def decided(self, search: Search) -> bool:
@@ -141,17 +141,17 @@ class Visit:
 
     def _undecided(self) -> frozenset[str]:
         answer = self._answer._replace(texts=self._texts)
-        return undecided(self._kit.flow, self._held.run, self._passage, answer)
+        return undecided(self._kit.flow, self._held.run, self.passage, answer)
 
     # --- its parts ----------------------------------------------------------------------------------------------
 
     def _keep(self) -> None:
         kit, before = self._kit, self._held.run
         self._settled = kit.keeper.keep(
-            self._held, self._judged.attempt, self._passage, self._answer, self._settled, self._led, kit.now()
+            self._held, self._judged.attempt, self.passage, self._answer, self._settled, self._led, kit.now()
         )
-        if self._passage.claim and self._is_once():
-            kit.pages.saw(self._passage.state, self._settled.outcome)
+        if self.passage.claim and self._is_once():
+            kit.pages.saw(self.passage.state, self._settled.outcome)
         if kit.hooks.any and self._settled.run is not before:
             self._tell(before, self._settled.run)
 
@@ -159,18 +159,24 @@ class Visit:
         self._spoken = self._handle.overrule
         if self._answer.overrule is None and self._spoken is not None:
             self._answer = self._answer._replace(overrule=self._spoken)
-        self._settled = settle(self._kit.flow, self._held.run, self._passage, self._answer, self._kit.now())
+        self._settled = settle(self._kit.flow, self._held.run, self.passage, self._answer, self._kit.now())
 
     def _headers(self, headers: Headers) -> Headers:
-        kept = [pair for pair in headers if pair[0].lower() != OVERRULE]
+        kept = self._without_word(headers)
         kept.append(("Vary", "Cookie"))
         if not any(name.lower() == "cache-control" for name, _ in headers):
-            state = self._kit.flow.states.get(self._passage.state)
+            state = self._kit.flow.states.get(self.passage.state)
             quiet = state is not None and state.back != REFUSE  # so that Back stays instant
             kept.append(("Cache-Control", "private, no-cache" if quiet else "no-store"))
-        if self._answer.status != 304 and may_take_cookie(self._base, self._brought.found.present):
-            kept.extend([("Set-Cookie", value) for value in self._cookies()])
-        return kept
+        return kept + self._set_cookies()
+
+    def _without_word(self, headers: Headers) -> Headers:
+        return [pair for pair in headers if pair[0].lower() != OVERRULE]
+
+    def _set_cookies(self) -> Headers:
+        if self._answer.status == 304 or not may_take_cookie(self._base, self._brought.found.present):
+            return []
+        return [("Set-Cookie", value) for value in self._cookies()]
 
     def _cookies(self) -> list[str]:
         """Written only when the run changed or the browser's copy is older."""
@@ -182,7 +188,7 @@ class Visit:
         return cookies
 
     def _is_once(self) -> bool:
-        return self._kit.flow.states[self._passage.state].once
+        return self._kit.flow.states[self.passage.state].once
 
     def _tell(self, before: Run, after: Run) -> None:
         flow, hooks = self._kit.flow, self._kit.hooks
@@ -192,4 +198,4 @@ class Visit:
             hooks.finished(self._event("finished", after))
 
     def _event(self, kind: str, run: Run) -> Event:
-        return Event(kind, self._kit.flow.name, self._passage.state, run.current, None, self._environ)
+        return Event(kind, self._kit.flow.name, self.passage.state, run.current, None, self._environ)

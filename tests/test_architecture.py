@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "flowguard"
 LAYERS = [
     {"errors"},
     {"core"},
-    {"texts", "spelling", "patterns", "findings"},
+    {"texts", "spelling", "patterns", "findings", "modes"},
     {"config", "paths", "cookie", "ledgers", "pages", "replies"},
     {"refusals", "flow", "reading", "answers", "handle", "notes", "searching", "fences", "diagram", "users"},
     {"files", "hooks", "records", "exchange", "overlaps"},
@@ -21,6 +21,7 @@ LAYERS = [
     {"visit"},
     {"refusing"},
     {"gate"},
+    {"watching"},
     {"middleware"},
     {"inspector"},
     {"cli", "deployment"},

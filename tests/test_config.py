@@ -6,6 +6,7 @@ import dataclasses
 import pickle
 import sys
 import types
+from pathlib import Path
 from typing import Any, Sequence
 
 import pytest
@@ -100,11 +101,9 @@ def test_what_is_left_out_is_as_the_contract_says():
     assert read.definition.reject == Answers(globs=(Glob.of("*/login*"), Glob.of("*/signin*")))
     assert read.definition.states == {"/a": State("/a", start=True)}
     assert read.options == Options(
-        ordered=False, on_refusal="auto", reset=None, bind=None, fence=(), open=(), mode="enforce",
-        cookie_name="flowguard-flow",
-        cookie_samesite="Lax", cookie_secure="auto", cookie_domain=None, cookie_path="/", preflight=False,
-        max_body=1_048_576, entered=None,
-        refused=None, finished=None, texts=None,
+        ordered=False, on_refusal="auto", reset=None, bind=None, fence=(), open=(), mode="enforce", exempt=None,
+        cookie_name="flowguard-flow", cookie_samesite="Lax", cookie_secure="auto", cookie_domain=None, cookie_path="/",
+        preflight=False, max_body=1_048_576, entered=None, refused=None, finished=None, texts=None,
     )  # fmt: skip
 
 
@@ -115,8 +114,7 @@ def test_every_option_of_a_flow_arrives():
 
     options = {
         "ordered": True, "on_refusal": responder, "reset": "/again", "bind": "REMOTE_USER", "fence": ("/a/",),
-        "open": ("/a/b",),
-        "mode": "enforce",
+        "open": ("/a/b",), "mode": "report", "exempt": hook,
         "cookie_name": "shop", "cookie_samesite": "None",
         "cookie_secure": True, "cookie_domain": "example.org", "cookie_path": "/shop", "preflight": True,
         "max_body": 1, "entered": hook, "refused": hook, "finished": hook,
@@ -128,6 +126,17 @@ def test_every_option_of_a_flow_arrives():
     assert read.definition == dataclasses.replace(
         read.definition, name="shop", restart=True, ttl=60_000, idle=500, reject=Answers(globs=(Glob.of("/no"),))
     )
+
+
+def test_a_file_can_hold_the_mode(tmp_path: Path):
+    (tmp_path / "mode").write_text("report\n")
+    mode = plan({"/a": {}}, mode=f"file:{tmp_path / 'mode'}").options.mode
+    assert mode() == "report"
+    assert plan({"/a": {}}, mode=mode).options.mode is mode
+    (tmp_path / "mode").write_text("on\n")
+    assert wrong({"/a": {}}, {"mode": f"file:{tmp_path / 'mode'}"}) == [
+        f"flow(mode): '{tmp_path / 'mode'}' holds 'on'. Write 'enforce', 'report' or 'off' into it.",
+    ]
 
 
 def test_every_key_of_a_state_arrives():
@@ -566,9 +575,9 @@ OF_OPTIONS = [
     pytest.param({"zzz": 1}, ["flow(zzz): unknown option."], id="an option like no other"),
     pytest.param({"ledger": None}, ["flow(ledger): is an option of the guard. Write FlowGuard(…, ledger=…)."],
                  id="an option of the guard"),
-    pytest.param(dict.fromkeys(("instance", "exempt"), True), [
+    pytest.param(dict.fromkeys(("instance",), True), [
         f"flow({name}): this version does not have this option. Leave it out."
-        for name in ("instance", "exempt")
+        for name in ("instance",)
     ], id="options of a later version"),
     pytest.param({"vary": "lang"}, ["flow(vary): is a string, not a list. Write ['lang']."], id="a string to vary"),
     pytest.param({"vary": ["la ng", 5]}, [
@@ -608,12 +617,16 @@ OF_OPTIONS = [
     pytest.param({"open": ["/x/"]}, [
         "flow(open)[0]: is under no fence of this flow, so it is open anyway. Remove it.",
     ], id="an opening without a fence"),
-    pytest.param({"mode": "report"}, [
-        "flow(mode): is the string 'report', which this version does not have. Write 'enforce'.",
-    ], id="a mode of a later version"),
     pytest.param({"mode": "enfroce"}, [
-        "flow(mode): is the string 'enfroce'. Write 'enforce'. Did you mean 'enforce'?",
+        "flow(mode): is the string 'enfroce'. Write 'enforce', 'report' or 'off'. Did you mean 'enforce'?",
     ], id="a misspelt mode"),
+    pytest.param({"mode": False}, ["flow(mode): is False. Write 'enforce', 'report' or 'off'."], id="no mode at all"),
+    pytest.param({"mode": "file:/nowhere/mode"}, [
+        "flow(mode): '/nowhere/mode' can't be read: No such file or directory.",
+    ], id="a file of the mode that is not there"),
+    pytest.param({"exempt": "staff"}, [
+        "flow(exempt): is the string 'staff'. Write a dotted name with a colon, such as 'shop.rules:in_stock'.",
+    ], id="nobody who could exempt"),
     pytest.param({"ordered": 1}, ["flow(ordered): is 1. Write True or False."], id="a number for a truth"),
     pytest.param({"restart": None}, ["flow(restart): is None. Write True or False."], id="none for a truth"),
     pytest.param({"reset": "again"}, [

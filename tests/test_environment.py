@@ -147,7 +147,7 @@ def test_everything_that_is_wrong_is_said_at_once_with_the_files_own():
         "Make one with: python -c 'import secrets; print(secrets.token_urlsafe(32))'.",
         "FLOWGUARD_LEDGER: unknown kind 'sqlit://'. Did you mean 'sqlite://'? Write 'memory://', 'sqlite:///PATH', "
         "'redis://HOST:PORT/DB', an object with the four verbs, or None.",
-        "FLOWGUARD_MODE: is the string 'on'. Write 'enforce'.",
+        "FLOWGUARD_MODE: is the string 'on'. Write 'enforce', 'report' or 'off'.",
         "flow.toml: flow['/a'].onse: unknown key. Did you mean 'once'?",
     ]
 

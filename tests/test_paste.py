@@ -122,7 +122,7 @@ def test_what_is_wrong_is_said_at_once_with_the_files_own(tmp_path):
         f"secret_file: '{INI.parent}/nowhere' can't be read: No such file or directory.",
         "ledger: unknown kind 'memry://'. Did you mean 'memory://'? Write 'memory://', 'sqlite:///PATH', "
         "'redis://HOST:PORT/DB', an object with the four verbs, or None.",
-        "mode: is the string 'enfroce'. Write 'enforce'. Did you mean 'enforce'?",
+        "mode: is the string 'enfroce'. Write 'enforce', 'report' or 'off'. Did you mean 'enforce'?",
         f"{config}: flow['/a'].onse: unknown key. Did you mean 'once'?",
     ]
 

@@ -230,6 +230,7 @@ def test_a_python_block_runs_and_what_it_makes_answers(block, tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FLOW_SECRET", SECRET)
     (tmp_path / "checkout.toml").write_text(CHECKOUT.read_text("utf-8"), "utf-8")
+    (tmp_path / "flow.mode").write_text("report")
     monkeypatch.setitem(sys.modules, "legacy", SimpleNamespace(application=shop()))
     application = run(block)["application"]
     assert Visitor(application).get("/").status_code in (200, 404)
@@ -261,14 +262,30 @@ def test_a_session_answers_what_is_printed(block):
     assert result.failed == 0
 
 
-@pytest.mark.parametrize("block", blocks("json"))
-def test_json_is_the_real_answer(block, quickstart):
+def test_json_is_the_real_answer(quickstart):
+    block = block_of("The form of the answer", language="json")
     visitor = Visitor(quickstart[1])
     visitor.go("/cart", "/shipping")
     answer = visitor.get("/payment", accept="application/json")
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert answer.get_json(force=True) == json.loads(block.text)
     assert list(answer.get_json(force=True)) == list(json.loads(block.text)), "the order is another"
+
+
+def test_a_line_of_the_report_is_what_is_logged_and_another_word_in_the_file_ends_it(tmp_path, monkeypatch, caplog):
+    section, bare = "First watching, then enforcing", shop()
+    monkeypatch.chdir(tmp_path)
+    for word, status in (("report", 200), ("enforce", 303), ("off", 200)):
+        (tmp_path / "flow.mode").write_text(word)
+        visitor = Visitor(run(block_of(section), bare)["application"])
+        visitor.get("/cart")
+        visitor.get("/shipping")
+        assert visitor.get("/payment").status_code == status
+    lines = [record.getMessage() for record in caplog.records if record.name == "flowguard.decision"]
+    told = json.loads(lines[0].partition("would refuse ")[2])
+    shown = json.loads(block_of(section, language="json").text)
+    assert (list(told), len(told.pop("run")), len(lines)) == (list(shown), len(shown.pop("run")), 1)
+    assert told == shown
 
 
 def commands() -> list[str]:

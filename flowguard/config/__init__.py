@@ -49,7 +49,8 @@ class Options:
     bind: Optional[Union[str, Callable[[Any], Optional[str]]]]
     fence: tuple[str, ...]
     open: tuple[str, ...]
-    mode: str
+    mode: Union[str, Callable[[], str]]
+    exempt: Optional[Callable[[Any], object]]
     cookie_name: str
     cookie_samesite: str
     cookie_secure: object

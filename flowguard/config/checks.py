@@ -14,11 +14,14 @@ from typing import Any, Callable, Iterable, Mapping, NamedTuple, Optional
 
 from flowguard.config.places import WRONG, Place, did_you_mean, kind, listed, shown
 from flowguard.core.flow import Answers, Condition, Glob
+from flowguard.modes import MODES, ModeFile, reason
 from flowguard.spelling import spell
 from flowguard.texts import text_problems
 
 # A number of seconds beyond a century is a slip; and any time of a run, in milliseconds, still fits a float exactly.
 MAX_SECONDS = 3_155_760_000
+
+MODE_FILE = "file:"  # what the path of a mode's file begins with
 
 Check = Callable[[Any, Place], Any]
 
@@ -157,9 +160,15 @@ def on_refusal(value: object, place: Place) -> Any:
 
 
 def mode(value: object, place: Place) -> Any:
-    if value in ("report", "off"):
-        return place.wrong(f"is {kind(value)}, which this version does not have. Write 'enforce'.")
-    return choice("enforce")(value, place)
+    """One of three words, or the file that holds one."""
+    if isinstance(value, ModeFile):
+        return value
+    if not isinstance(value, str) or not value.startswith(MODE_FILE):
+        return choice(*MODES)(value, place)
+    try:
+        return ModeFile(value[len(MODE_FILE) :])
+    except (OSError, ValueError) as error:
+        return place.wrong(f"{value[len(MODE_FILE):]!r} {reason(error)}")
 
 
 def texts(value: object, place: Place) -> Any:

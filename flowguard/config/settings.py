@@ -80,6 +80,7 @@ FLOW_OPTIONS = _table(
     Setting("reject", checks.globs_only, ("*/login*", "*/signin*")),
     Setting("on_refusal", checks.on_refusal, "auto"),
     Setting("mode", checks.mode, "enforce"),
+    Setting("exempt", checks.called_with("the environ")),
     Setting("cookie_name", safeguards.cookie_name),  # none: flowguard-NAME
     Setting("cookie_samesite", safeguards.cookie_samesite, "Lax"),
     Setting("cookie_secure", safeguards.cookie_secure, "auto"),
@@ -93,7 +94,7 @@ FLOW_OPTIONS = _table(
     Setting("texts", checks.texts),
 )
 #: Options of the contract that this version does not have.
-LATER_OPTIONS = ("instance", "exempt")
+LATER_OPTIONS = ("instance",)
 
 GUARD_OPTIONS = _table(
     Setting("secret_key", safeguards.secret, REQUIRED),

@@ -312,6 +312,8 @@ def _arrive(run: Run, passage: Passage, counted: bool, now: int) -> Run:
         return run.begun(passage.state, passage.values, now)
     if passage.kind is Kind.ENTER:
         run = run.entering(passage.state, now)
+    elif passage.kind is Kind.STRAY:
+        run = run.straying(passage.state, now)
     elif passage.kind is not Kind.STAY and counted:
         run = run.going_back(passage.state, now)
     return run.pinning(passage.values)

@@ -55,6 +55,7 @@ class Kind(Enum):
     LOOK = "look"  # nothing changes
     PEEK = "peek"  # HEAD or OPTIONS: nothing changes, whatever is answered
     COMPANION = "companion"  # a path beside the steps
+    STRAY = "stray"  # no transition leads there from C: for visitors who are watched and not led
 
 
 def everything_agrees(_condition: Condition) -> bool:
@@ -234,7 +235,7 @@ def _companion(flow: Definition, run: Run, attempt: Attempt) -> Verdict:
     left_alone = bool(companion.undoes) and bool(run.trail) and finished(flow, run)
     if here and (left_alone or run.agrees_with(attempt.values, flow.vary)):
         kind = Kind.PEEK if attempt.peek else Kind.COMPANION
-        return Passage(kind, attempt.state, attempt.submission, 0, by_get=attempt.by_get, user=_user(attempt))
+        return Passage(kind, attempt.state, attempt.submission, 0, by_get=attempt.by_get, user=user_of(attempt))
     return Refusal(Reason.ILLEGAL, attempt.state, 0)
 
 
@@ -247,11 +248,11 @@ def _pass(case: Case, kind: Kind, line: int) -> Passage:
         kind = Kind.PEEK
     claim = attempt.submission and not case.state.repeat
     return Passage(
-        kind, attempt.state, attempt.submission, line, attempt.values, claim, attempt.by_get, user=_user(attempt)
+        kind, attempt.state, attempt.submission, line, attempt.values, claim, attempt.by_get, user=user_of(attempt)
     )
 
 
-def _user(attempt: Attempt) -> str:
+def user_of(attempt: Attempt) -> str:
     return attempt.users[-1] if attempt.users else ""
 
 

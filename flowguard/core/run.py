@@ -94,6 +94,12 @@ class Run(NamedTuple):
         back = self.going_back(before, now)
         return back.doing(before) if before in self.done else back
 
+    def straying(self, state: str, now: int) -> Run:
+        """*state* becomes the current one, though no transition leads there: by going back where that is possible."""
+        if state in self.trail:
+            return self.going_back(state, now)
+        return self._replace(trail=(*self.trail, state), entered=now, closed=False)
+
     def doing(self, state: str) -> Run:
         return self if state in self.done else self._replace(done=self.done | {state})
 
