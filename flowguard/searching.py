@@ -119,7 +119,7 @@ def _unpacker(encoding: str) -> Unpacker:
 
 def _charset(content_type: str) -> str:
     """The answer's charset; UTF-8 where it names none that is known."""
-    charset = parse_options_header(content_type)[1].get("charset", "utf-8")
+    charset = parse_options_header(content_type)[1].get("charset") or "utf-8"  # older werkzeugs have a None there
     try:
         b"a".decode(charset, "replace")  # where it is no charset (Python has "zlib"), this says so
     except (LookupError, ValueError):
