@@ -277,11 +277,21 @@ def _unpack(value: str) -> str:
 
 class Found(NamedTuple):
     """What a Cookie header held under our name: the newest run that verifies, and its text, if any; and whether
-    anything was there at all."""
+    anything was there at all.
+
+    name: of the cookie, where each `instance` has its own. others: the names and values of the others'.
+    """
 
     run: Optional[Run]
     text: str
     present: bool
+    name: str = ""
+    others: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def brought(self) -> bool:
+        """Did the browser send any cookie of this flow?"""
+        return self.present or bool(self.others)
 
 
 ABSENT = Found(None, "", False)
@@ -317,14 +327,30 @@ class Cookie:
         before, _, after = header.partition("VALUE")
         return before, after
 
-    def read(self, header: str) -> Found:
+    def read(self, header: str, values: Values = ()) -> Found:
         """The newest of the runs in a Cookie header that verify: of several, the highest sequence number counts.
 
         *header* is as WSGI gives it: latin-1 text, whatever a visitor sent, several headers joined as servers do.
+        values: the variables of the request's path, by which an `instance` is told.
         """
         if self._needle not in header:
             return ABSENT
-        tokens = self._pattern.findall(header)
+        return self._newest(self._pattern.findall(header))
+
+    def every(self, header: str) -> list[Found]:
+        """All runs of this flow in a Cookie header."""
+        found = self.read(header)
+        return [] if found.run is None else [found]
+
+    def sent(self, run: Run, found: Found) -> list[str]:
+        """The values of the Set-Cookie headers for *run*, which takes the place of what was *found*."""
+        return [self.write(run)]
+
+    def forgotten(self, run: Run, found: Found) -> list[str]:
+        """The same for an empty run after a reset."""
+        return [self.write(run)]
+
+    def _newest(self, tokens: Sequence[str]) -> Found:
         newest = Found(None, "", bool(tokens))
         for token in tokens[:MAX_CANDIDATES]:
             text = self._seal.verify(token)
@@ -339,8 +365,11 @@ class Cookie:
         A run that began under another deployment's flow may not fit the bound of this one: then the oldest states of
         its trail are forgotten, as if they had never been entered.
         """
+        return self._written(run, self._before)
+
+    def _written(self, run: Run, before: str) -> str:
         while True:
-            header = f"{self._before}{self._seal.sign(self._codec.encode(run))}{self._after}"
+            header = f"{before}{self._seal.sign(self._codec.encode(run))}{self._after}"
             if len(header) <= MAX_COOKIE:
                 return header
             run = _shortened(run)

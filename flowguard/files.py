@@ -26,7 +26,7 @@ from typing import Any, Callable, Container, Iterable, Iterator, Mapping, Option
 from flowguard.config import FLOW_OPTIONS, GUARD_OPTIONS
 from flowguard.config.places import Place, did_you_mean, kind
 from flowguard.config.safeguards import secret
-from flowguard.config.settings import LATER_OPTIONS, read, unknown_option
+from flowguard.config.settings import read, unknown_option
 from flowguard.errors import ConfigError, Problem
 from flowguard.flow import Flow
 from flowguard.ledgers import open_ledger
@@ -201,8 +201,6 @@ def _unknown(name: str, known: Iterable[str]) -> str:
             "is a secret, and a configuration file is shown around. Give it in the environment, FLOWGUARD_SECRET or "
             "FLOWGUARD_SECRET_FILE, or in the code, secret_key=…."
         )
-    if name in LATER_OPTIONS:
-        return unknown_option(name)
     if name in GUARD_OPTIONS:
         return "is an option of the guard. Write it below [guard]."
     if name in FLOW_OPTIONS:

@@ -12,8 +12,9 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from flowguard import refusals, replies
 from flowguard.config import Plan
+from flowguard.cookie import Found
 from flowguard.core.passage import Kind, Passage, Reason, Refusal
-from flowguard.core.run import Run, Values
+from flowguard.core.run import Values
 from flowguard.errors import LedgerUnavailable
 from flowguard.exchange import Exchange
 from flowguard.handle import RunHandle
@@ -102,9 +103,9 @@ class Gate:
         if any(method not in ("GET", "POST") for method in asked.methods.all):
             return replies.send(replies.method_not_allowed(("GET", "POST")), environ, start_response)
         brought = self._brought(asked)
-        forgotten = None if brought.found.run is None else self._forgotten(asked, brought)
-        cookies = [] if forgotten is None else [brought.jar.cookie.write(forgotten)]
-        known = brought.found.run.values if brought.found.run is not None else ()
+        every = brought.jar.cookie.every(environ.get("HTTP_COOKIE", ""))
+        cookies = [cookie for found in every for cookie in self._forget(asked, brought.jar, found)]
+        known = every[-1].run.values if every and every[-1].run is not None else ()
         start = self._refuser.beginning(known, environ) or f"{mount_of(environ)}/"
         headers = [("Location", start), ("Cache-Control", "no-store"), *set_cookies(environ, brought, cookies)]
         return replies.send(replies.plain("303 See Other", "Start again.\n", headers), environ, start_response)
@@ -124,14 +125,15 @@ class Gate:
 
     # --- its parts ----------------------------------------------------------------------------------------------
 
-    def _forgotten(self, asked: Asked, brought: Brought) -> Optional[Run]:
-        """The visitor's run, emptied; None where it is another's."""
-        held = self._judge.standing(asked, brought.found, Reason.PATH).held
+    def _forget(self, asked: Asked, jar: Jar, found: Found) -> list[str]:
+        """Empty a run of the visitor's; the cookies that say so. Another user's is left alone."""
+        values = () if found.run is None else found.run.values
+        held = self._judge.standing(asked._replace(values=values), found, Reason.PATH).held
         if not held.run.id:
-            return None
+            return []
         run = held.run.emptied().counted(asked.now)
         self._kit.keeper.replace(held, run, asked.now)
-        return run
+        return jar.cookie.forgotten(run, found)
 
     def _asked(self, environ: Environ, select: Select, args: Mapping[str, Any], values: Values) -> Asked:
         methods = methods_of(environ)
@@ -144,7 +146,7 @@ class Gate:
         if secure == "auto":
             secure = environ.get("wsgi.url_scheme") == "https"
         jar = self._jars[bool(secure)]
-        found = jar.cookie.read(environ.get("HTTP_COOKIE", ""))
+        found = jar.cookie.read(environ.get("HTTP_COOKIE", ""), asked.values)
         return Brought(jar, found, jar.notes.read(environ, asked.now))
 
     def _let_through(

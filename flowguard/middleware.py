@@ -22,6 +22,7 @@ from flowguard.fences import Fence, Fenced, Fences
 from flowguard.files import read_file
 from flowguard.gate import Gate
 from flowguard.hooks import Hooks
+from flowguard.instances import InstanceCookie
 from flowguard.keeping import Keeper
 from flowguard.ledgers import open_ledger
 from flowguard.ledgers.base import Ledger
@@ -272,7 +273,11 @@ class _Builder:
     def _jar(self, plan: Plan, codec: Codec, seal: Seal, secure: bool) -> Jar:
         options = plan.options
         attributes = Attributes(options.cookie_samesite, options.cookie_domain, options.cookie_path)
-        cookie = Cookie(options.cookie_name, codec, seal, attributes, secure)
+        instance = plan.definition.instance
+        cookie = (
+            Cookie(options.cookie_name, codec, seal, attributes, secure) if instance is None
+            else InstanceCookie(options.cookie_name, codec, seal, attributes, secure, instance)
+        )  # fmt: skip
         return Jar(cookie, Notes(cookie.name, options.cookie_path, options.cookie_domain, secure))
 
     def _lookup(self, flow: str) -> Lookup:

@@ -36,7 +36,8 @@ class Refuser:
         self, asked: Asked, judged: Judged, brought: Brought, start_response: StartResponse
     ) -> Iterable[bytes]:
         """The answer, as the state or the flow wants it said, with our cookies. The request's body is read first."""
-        cookies = [brought.jar.cookie.write(judged.held.run)] if judged.is_newer_than(brought.found) else []
+        news = judged.is_newer_than(brought.found)
+        cookies = brought.jar.cookie.sent(judged.held.run, brought.found) if news else []
         refused = self._refused(asked, judged, brought)
         self._report(asked, judged, brought, refused)
         replies.drain(asked.environ)
@@ -184,7 +185,7 @@ def _said(refused: Refused, judged: Judged, brought: Brought) -> dict[str, Optio
 
 def set_cookies(environ: Environ, brought: Brought, values: list[str]) -> Headers:
     """The Set-Cookie headers, where this request's answer may carry any."""
-    if not values or not may_take_cookie(environ, brought.found.present):
+    if not values or not may_take_cookie(environ, brought.found.brought):
         return []
     return [("Set-Cookie", value) for value in values]
 

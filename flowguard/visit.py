@@ -174,7 +174,7 @@ class Visit:
         return [pair for pair in headers if pair[0].lower() != OVERRULE]
 
     def _set_cookies(self) -> Headers:
-        if self._answer.status == 304 or not may_take_cookie(self._base, self._brought.found.present):
+        if self._answer.status == 304 or not may_take_cookie(self._base, self._brought.found.brought):
             return []
         return [("Set-Cookie", value) for value in self._cookies()]
 
@@ -182,13 +182,14 @@ class Visit:
         """Written only when the run changed or the browser's copy is older."""
         run, jar = self._settled.run, self._brought.jar
         news = run is not self._held.run or self._judged.is_newer_than(self._brought.found)
-        cookies = [jar.cookie.write(run)] if news else []
+        cookies = jar.cookie.sent(run, self._brought.found) if news else []
         if self._brought.note.present and self._answer.to is None:  # a redirect is no page, nor is the reason told yet
             cookies.append(jar.notes.clear())
         return cookies
 
     def _is_once(self) -> bool:
-        return self._kit.flow.states[self.passage.state].once
+        state = self._kit.flow.states.get(self.passage.state)  # a companion's claim is for what a header names
+        return state is not None and state.once
 
     def _tell(self, before: Run, after: Run) -> None:
         flow, hooks = self._kit.flow, self._kit.hooks

@@ -24,7 +24,7 @@ from flowguard.config import (
     signing_keys,
 )
 from flowguard.config.places import Place, kind
-from flowguard.config.settings import COMPANION_KEYS, LATER_OPTIONS, REQUIRED, UNDOING_KEYS
+from flowguard.config.settings import COMPANION_KEYS, REQUIRED, UNDOING_KEYS
 from flowguard.core.flow import Answers, Companion, Glob, State
 from flowguard.errors import ConfigError, Problem
 from flowguard.flow import Flow
@@ -575,10 +575,6 @@ OF_OPTIONS = [
     pytest.param({"zzz": 1}, ["flow(zzz): unknown option."], id="an option like no other"),
     pytest.param({"ledger": None}, ["flow(ledger): is an option of the guard. Write FlowGuard(…, ledger=…)."],
                  id="an option of the guard"),
-    pytest.param(dict.fromkeys(("instance",), True), [
-        f"flow({name}): this version does not have this option. Leave it out."
-        for name in ("instance",)
-    ], id="options of a later version"),
     pytest.param({"vary": "lang"}, ["flow(vary): is a string, not a list. Write ['lang']."], id="a string to vary"),
     pytest.param({"vary": ["la ng", 5]}, [
         f"flow(vary)[{place}]: is {what}. Write the name of a rule's variable, such as 'lang' of '/<lang>/cart'."
@@ -699,6 +695,20 @@ OF_VARIABLES = [
         "flow(vary)[0]: no path has a variable 'lnag'. Did you mean 'lang'?",
         "flow(vary)[1]: no path has a variable 'sku'.",
     ], id="names that no path has"),
+    pytest.param({"instance": "id"}, [
+        "flow['/<lang>/cart']: has no variable 'id', by which the flow's runs are told apart (`instance`). Put it into "
+        "the path, or the path into another flow.",
+    ], id="an instance that a path lacks"),
+    pytest.param({"instance": "lnag"}, ["flow(instance): no path has a variable 'lnag'. Did you mean 'lang'?"],
+                 id="an instance that no path has"),
+    pytest.param({"instance": "lang", "vary": ["lang"]}, [
+        "flow(instance): 'lang' stands in `vary`, too: what changes in a run can't tell it. Remove one of the two.",
+        "flow['/pay/<int:id>']: has no variable 'lang', by which the flow's runs are told apart (`instance`). Put it "
+        "into the path, or the path into another flow.",
+    ], id="an instance that varies"),
+    pytest.param({"instance": ["id"]}, [
+        "flow(instance): is a list. Write the name of a rule's variable, such as 'lang' of '/<lang>/cart'.",
+    ], id="a list for an instance"),
     pytest.param({"vary": ["lang", "lang"]}, ["flow(vary)[1]: 'lang' stands here twice. Remove one."],
                  id="a name twice"),
 ]  # fmt: skip
@@ -721,6 +731,14 @@ def test_whose_a_run_is_may_be_told_by(bind, arrives):
 
 def test_variables_that_vary_arrive():
     assert plan(LANGUAGES, vary=["lang"]).definition.vary == {"lang"}
+
+
+def test_a_variable_that_tells_runs_apart_arrives():
+    declared = {"/o/<id>": {"to": ["pay"]}, "/o/<id>/pay": {"state": "pay"}, "/p/<id>": "pay", "no path": {}}
+    assert wrong(declared, {"instance": "id"}) == [f"flow['no path']: is no path. {KEY_FORM}"]
+    del declared["no path"]
+    assert plan(declared, instance="id").definition.instance == "id"
+    assert plan(declared).definition.instance is None
 
 
 REMEDY = "Make one with: python -c 'import secrets; print(secrets.token_urlsafe(32))'."
@@ -773,10 +791,9 @@ OF_FLOWS = [
     pytest.param([], {}, ["flow: is an empty list. Give a dict of paths, a Flow, or a list of Flows."], id="no flows"),
     pytest.param([{"/a": {}}], {}, ["flow[0]: is a dict. In a list, write Flow({…}, name='…')."],
                  id="a dict in a list"),
-    pytest.param(Flow({"/a": {}}), {"back": "edit", "bcak": "edit", "instance": "x"}, [
+    pytest.param(Flow({"/a": {}}), {"back": "edit", "bcak": "edit"}, [
         "back: is an option of a flow. Write Flow({…}, back=…).",
         "bcak: unknown option. Did you mean 'back'?",
-        "instance: this version does not have this option. Leave it out.",
     ], id="options beside a Flow"),
     pytest.param([Flow({"/a": {}}), Flow({"/b": {}})], {}, [
         "flow(name): two flows are named 'flow'. Give each a name of its own.",
@@ -902,10 +919,6 @@ def test_a_table_is_keyed_by_the_names_of_its_rows():
         assert list(table) == [row.name for row in table.values()]
 
 
-def test_what_is_later_is_not_there_yet():
-    assert not set(LATER_OPTIONS) & set(FLOW_OPTIONS)
-
-
 def test_every_field_of_a_state_has_its_key():
     renamed = {"min_time": "min_seconds", "max_time": "max_seconds", "name": "state"}
     worked_out = {"get", "unsafe", "submission"}
@@ -916,7 +929,7 @@ def test_every_field_of_a_state_has_its_key():
 
 
 def test_every_option_has_its_place():
-    of_the_definition = {"name", "restart", "ttl", "idle", "vary", "reject"}
+    of_the_definition = {"name", "restart", "ttl", "idle", "instance", "vary", "reject"}
     of_the_states = {"ordered", "back"}
     fields = {field.name for field in dataclasses.fields(Options)}
     assert set(FLOW_OPTIONS) == fields | of_the_definition | of_the_states

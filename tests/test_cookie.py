@@ -26,7 +26,7 @@ from visitor import (
 )
 
 from flowguard import Answer, Attempt, ConfigError, Destination, Flow, FlowGuard, Passage, decide, settle
-from flowguard.cookie import MAX_COOKIE, Attributes, Codec, Cookie, Seal
+from flowguard.cookie import ABSENT, MAX_COOKIE, Attributes, Codec, Cookie, Seal
 from flowguard.core.flow import Definition, State
 from flowguard.core.run import Run
 from flowguard.ledgers.memory import MemoryLedger
@@ -303,12 +303,12 @@ ELSEWHERE = {
 
 @pytest.mark.parametrize("header", ELSEWHERE.values(), ids=ELSEWHERE)
 def test_only_the_name_that_we_would_set_is_read(header: str):
-    assert cookie().read(header) == (None, "", False)
+    assert cookie().read(header) == ABSENT
 
 
 def test_a_flood_of_tossed_cookies_is_looked_at_for_a_few_only():
     header = "; ".join([f"{NAME}=forged"] * 8 + [f"{NAME}={OLDER}"])
-    assert cookie().read(header) == (None, "", True)
+    assert cookie().read(header) == ABSENT._replace(present=True)
 
 
 @pytest.mark.parametrize("seconds", [-1, 0, 59, 60, 61, 3600])

@@ -226,9 +226,8 @@ NO_SECRET = (
         "flow.toml: paths: is the string '/a'. Write a table for each path, such as [paths.\"/cart\"].",
     ], id="values where tables should be"),
     pytest.param("", ["flow.toml: flow: has no states. Declare at least one path, such as '/cart'."], id="nothing"),
-    pytest.param("back = 'edit'\ninstance = 1\ngaurd = 1\n" + TWO, [
+    pytest.param("back = 'edit'\ngaurd = 1\n" + TWO, [
         "flow.toml: back: stands beside [[flow]]. Write it below the [[flow]] that it is for.",
-        "flow.toml: instance: this version does not have this option. Leave it out.",
         "flow.toml: gaurd: unknown key. Did you mean 'guard'?",
     ], id="keys beside several flows"),
     pytest.param('[flow.paths."/a"]\nonse = true', [

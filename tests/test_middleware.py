@@ -410,6 +410,18 @@ def test_a_header_that_the_application_does_not_heed_is_no_way_to_submit_twice_a
     assert app.calls.count("POST /pay") == calls
 
 
+def test_a_header_that_names_a_companion_is_no_way_to_pay_twice_either():
+    visitor, app = guarded({
+        "/cart": {"to": ["charge"]}, "POST /pay": {"state": "charge", "to": ["/done"], "once": True}, "/done": {},
+        "GET /pay": {"within": ["/cart"]},
+    })  # fmt: skip
+    app.answers["POST /pay"] = led("/done")
+    visitor.get("/cart")
+    for _ in range(3):
+        visitor.post("/pay", HTTP_X_HTTP_METHOD_OVERRIDE="GET")
+    assert app.calls.count("POST /pay") == 1
+
+
 def test_two_clicks_with_a_header_that_names_another_state_are_one_at_a_time():
     visitor, app = guarded(PAID_BY_POST, ledger_wait=0)
     visitor.get("/pay")

@@ -1,14 +1,17 @@
-"""Variables that a run does not hold: those that may change within it (`vary`). CONTRACT 2."""
+"""Variables that a run does not hold: those that may change within it (`vary`), and the one by which runs are told
+apart (`instance`). CONTRACT 2 and 6."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-from visitor import DONE, PAGE, SCRIPT, SHOWN, Application, Visitor, guarded, led
+from test_middleware import Down
+from visitor import DONE, NOON, PAGE, SCRIPT, SECRET, SHOWN, Application, Clock, Visitor, guarded, led
 
-from flowguard import Run
+from flowguard import ConfigError, FlowGuard, Run
 from flowguard.core.run import Values
+from flowguard.instances import DIGEST, MOST
 
 LANGUAGES: dict[str, Any] = {
     "/<lang>/cart": {"state": "cart", "to": ["address"]},
@@ -120,3 +123,245 @@ def test_a_script_is_told_the_target_in_its_language():
 ])  # fmt: skip
 def test_what_may_vary_is_not_compared(held: Values, given: Values, agrees: bool):
     assert Run("id", values=held).agrees_with(given, frozenset({"lang"})) is agrees
+
+
+# --- instance --------------------------------------------------------------------------------------------------------
+
+ORDERS: dict[str, Any] = {
+    "/orders/<id>/address": {"state": "address", "to": ["pay"], "submit": True},
+    "/orders/<id>/pay": {"state": "pay", "to": ["done"], "once": True},
+    "/orders/<id>/done": {"state": "done"},
+    "/orders/<id>/help": {"state": "help", "within": ["address", "pay"]},
+}
+STEPS = ("/address", "POST /address", "/pay")
+
+
+def ordering(**options: Any) -> tuple[Visitor, Application]:
+    visitor, app = guarded(ORDERS, instance="id", **options)
+    for number in range(20):
+        app.answers[f"POST /orders/{number}/address"] = DONE
+        app.answers[f"POST /orders/{number}/pay"] = led(f"/orders/{number}/done")
+    return visitor, app
+
+
+def walk(visitor: Visitor, order: object, *steps: str) -> None:
+    """Each step of an order must pass."""
+    for step in steps:
+        method, _, path = step.rpartition(" ")
+        assert visitor.send(visitor.environ(method or "GET", f"/orders/{order}{path}", **PAGE)).reason is None, step
+
+
+def names(visitor: Visitor) -> list[str]:
+    """The cookies of runs that the visitor holds."""
+    return [name for name in visitor.jar if name.startswith("flowguard-flow-") and not name.endswith("-note")]
+
+
+def test_two_orders_are_two_runs_at_the_same_time():
+    visitor, app = ordering()
+    walk(visitor, 7, *STEPS)
+    walk(visitor, 8, *STEPS, "POST /pay", "/done")
+    walk(visitor, 7, "POST /pay", "/done")
+    assert visitor.post("/orders/8/pay").verdict == (303, "finished")
+    assert visitor.post("/orders/8/pay").location == "/orders/8/done"
+    assert app.calls.count("POST /orders/7/pay") == app.calls.count("POST /orders/8/pay") == 1
+    assert len(names(visitor)) == 2
+
+
+def test_a_step_of_one_order_opens_nothing_of_another():
+    visitor, _ = ordering()
+    walk(visitor, 7, *STEPS)
+    refused = visitor.get("/orders/8/pay")
+    assert (refused.verdict, refused.location) == ((303, "not_started"), "/orders/8/address")
+
+
+def test_a_cookie_that_is_given_another_orders_name_is_a_bad_one():
+    visitor, app = ordering()
+    walk(visitor, 7, *STEPS)
+    (seven,) = names(visitor)
+    visitor.get("/orders/8/address")
+    (eight,) = set(names(visitor)) - {seven}
+    forger = visitor.twin()
+    forger.jar[eight] = forger.jar[seven]
+    assert forger.get("/orders/8/pay").reason == "bad_cookie"
+    assert forger.post("/orders/8/pay").reason == "bad_cookie"
+    assert "POST /orders/8/pay" not in app.calls
+    walk(forger, 8, "/address")
+    assert forger.get("/orders/8/pay").reason == "skipped"
+    walk(visitor, 7, "POST /pay", "/done")  # the one that was copied goes on untouched
+
+
+def test_an_empty_run_that_is_given_another_orders_name_is_worth_nothing_there():
+    clock = Clock()
+    visitor, _ = ordering(clock=clock)
+    walk(visitor, 7, *STEPS)
+    (seven,) = names(visitor)
+    clock.now = NOON + 20_000
+    walk(visitor, 7, "/address")
+    visitor.get("/orders/8/address")
+    (eight,) = set(names(visitor)) - {seven}
+    visitor.jar[eight] = visitor.jar[seven]
+    assert visitor.get("/orders/8/pay").reason == "bad_cookie"
+
+
+def test_a_redirect_to_another_order_is_none_to_the_next_step():
+    visitor, app = ordering()
+    walk(visitor, 7, "/address")
+    app.answers["POST /orders/7/address"] = led("/orders/8/pay")
+    visitor.post("/orders/7/address")
+    assert visitor.get("/orders/7/pay").reason == "skipped"
+
+
+def test_at_most_four_runs_are_held_and_the_one_unused_longest_goes():
+    clock = Clock()
+    visitor, _ = ordering(clock=clock)
+    held: dict[int, str] = {}
+    for order in range(MOST):
+        clock.now += 1
+        before = set(names(visitor))
+        walk(visitor, order, "/address")
+        (held[order],) = set(names(visitor)) - before
+    clock.now += 1
+    walk(visitor, 0, "POST /address")  # now order 1 is the one unused longest
+    answer = visitor.get("/orders/9/address")
+    assert [cookie.partition(";")[0] for cookie in answer.cookies if "Max-Age=0" in cookie] == [f"{held[1]}="]
+    assert len(names(visitor)) == MOST
+    assert held[1] not in visitor.jar
+    walk(visitor, 0, "/pay")
+    assert visitor.get("/orders/1/pay").reason == "not_started"
+
+
+def test_what_is_no_cookie_of_ours_goes_before_a_run():
+    visitor, _ = ordering()
+    for order in range(MOST - 1):
+        walk(visitor, order, "/address")
+    visitor.jar["flowguard-flow-AAAAAAAA"] = "forged"
+    walk(visitor, 9, "/address")
+    assert "flowguard-flow-AAAAAAAA" not in visitor.jar
+    assert len(names(visitor)) == MOST
+
+
+def test_a_flood_of_cookies_is_answered_by_a_few():
+    visitor, _ = ordering()
+    visitor.jar.update({f"flowguard-flow-{number:08}": "x" for number in range(500)})
+    assert len(visitor.get("/orders/9/address").cookies) <= 20
+
+
+def test_a_reload_of_one_order_writes_nothing_however_many_there_are():
+    visitor, _ = ordering()
+    for order in range(MOST):
+        walk(visitor, order, "/address")
+    assert visitor.get("/orders/0/address").cookies == []
+
+
+def test_a_cookie_is_taken_away_as_it_was_set():
+    visitor, _ = guarded(ORDERS, instance="id")
+    visitor = Visitor(visitor.app, https=True, check=False)
+    for order in range(MOST):
+        walk(visitor, order, "/address")
+    for cookie in visitor.get("/orders/9/address").cookies:
+        assert cookie.startswith("__Host-flowguard-flow-")
+        assert {"Secure", "HttpOnly", "Path=/", "SameSite=Lax"} < set(cookie.split("; "))
+
+
+def test_a_reset_forgets_all_orders_for_every_copy():
+    visitor, _ = ordering(reset="/again")
+    walk(visitor, 7, *STEPS)
+    walk(visitor, 8, *STEPS)
+    thief = visitor.twin()
+    answer = visitor.get("/again")
+    assert (answer.status, answer.location) == (303, "/")
+    assert names(visitor) == []
+    for order in (7, 8):
+        for one in (visitor, thief):
+            assert one.get(f"/orders/{order}/pay").reason == "not_started"
+
+
+def test_a_reset_without_runs_only_leads_to_the_root():
+    visitor, _ = ordering(reset="/again")
+    visitor.jar["flowguard-flow-AAAAAAAA"] = "forged"
+    assert visitor.get("/again").cookies == []
+
+
+def test_a_reset_is_of_ones_own_orders():
+    visitor, _ = ordering(reset="/again", bind="REMOTE_USER")
+    visitor.get("/orders/7/address", REMOTE_USER="ann")
+    assert visitor.twin().get("/again", REMOTE_USER="bob").cookies == []
+    assert len(visitor.get("/again", REMOTE_USER="ann").cookies) == 1
+
+
+def test_an_expired_order_ends_alone():
+    clock = Clock()
+    visitor, _ = ordering(clock=clock)
+    walk(visitor, 7, "/address")
+    clock.now += 10_000
+    walk(visitor, 8, "/address")
+    clock.now += 6_000
+    assert visitor.get("/orders/7/pay").reason == "expired"
+    walk(visitor, 7, "/address")
+    walk(visitor, 8, "POST /address", "/pay")
+
+
+def test_a_cookie_from_before_a_payment_is_worth_nothing_after_it():
+    visitor, app = ordering()
+    walk(visitor, 7, *STEPS)
+    thief = visitor.twin()
+    walk(visitor, 7, "POST /pay", "/done")
+    assert thief.post("/orders/7/pay").verdict == (303, "finished")
+    assert app.calls.count("POST /orders/7/pay") == 1
+
+
+def test_where_the_ledger_is_silent_each_order_is_judged_by_its_cookie():
+    ledger = Down()
+    visitor, _ = ordering(ledger=ledger)
+    walk(visitor, 7, *STEPS)
+    walk(visitor, 8, "/address")
+    ledger.switch_off()
+    walk(visitor, 7, "/pay")
+    assert visitor.get("/orders/8/pay").reason == "skipped"
+    assert visitor.post("/orders/8/address").reason == "unavailable"
+
+
+def test_another_spelling_of_an_order_tells_of_none():
+    visitor, _ = ordering()
+    walk(visitor, 7, *STEPS)
+    assert visitor.get("/ORDERS/7/pay").location == "/orders/7/pay"
+    assert visitor.post("/ORDERS/7/pay").verdict == (409, "path")
+
+
+def test_a_cross_site_request_that_brings_other_orders_may_get_a_cookie():
+    visitor, _ = ordering()
+    cross = {"HTTP_SEC_FETCH_SITE": "cross-site", "HTTP_SEC_FETCH_MODE": "cors"}
+    assert visitor.get("/orders/7/address", **cross).cookies == []
+    walk(visitor, 7, "/address")
+    assert len(visitor.get("/orders/8/address", **cross).cookies) == 1
+
+
+def test_a_visitor_is_told_why_and_not_led_in_circles():
+    visitor, app = ordering()
+    visitor.get("/orders/7/pay")
+    visitor.get("/orders/7/address")
+    assert app.seen[-1].run.notice == "not_started"
+    for _ in range(3):
+        visitor.get("/orders/8/pay")
+    assert visitor.get("/orders/9/pay").status == 409
+
+
+def test_an_instance_and_a_language_go_together():
+    flow = {"/<lang>/o/<id>": {"state": "o", "to": ["p"]}, "/<lang>/p/<id>": {"state": "p", "submit": True}}
+    visitor, _ = guarded(flow, instance="id", vary=["lang"])
+    assert visitor.get("/de/p/7").location == "/de/o/7"
+    visitor.get("/de/o/7")
+    assert visitor.get("/en/p/7").status == 200
+    assert visitor.get("/en/p/8").location == "/en/o/8"
+
+
+def test_the_longer_name_counts_for_the_size():
+    states = [f"/<id>/s{number}" for number in range(50)]
+    large = {one: {"to": [other for other in states if other != one]} for one in states}
+
+    def size(**options: Any) -> int:
+        with pytest.raises(ConfigError) as caught:
+            FlowGuard(Application(), large, secret_key=SECRET, **options)
+        return int(caught.value.problems[0].what.split(" bytes")[0].split()[-1])
+
+    assert size(instance="id") == size() + len("-") + DIGEST

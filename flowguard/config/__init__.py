@@ -98,6 +98,7 @@ def _plan(flow: Draft) -> Plan:
         companions={name: _companion(entry) for name, entry in flow.companions.items()},
         restart=options["restart"],
         bind=options["bind"] is not None,
+        instance=options["instance"],
         vary=frozenset(one.name for one in options["vary"]),
         ttl=options["ttl"],
         idle=options["idle"],

@@ -169,11 +169,23 @@ def _check_openings(opened: Sequence[str], fences: Sequence[str], place: Place) 
 
 
 def _check_variables(flow: Draft) -> None:
-    """A variable that an option names is one that the paths have."""
+    """A variable that an option names is one that the paths have: runs are told apart by one that all of them have."""
     known = {name for entry in flow.entries for name in variables_of(entry.rule)}
     for one in flow.options["vary"]:
         if one.name not in known:
             one.place.wrong(f"no path has a variable {one.name!r}.{did_you_mean(one.name, known)}")
+    instance, at = flow.options["instance"], flow.place.option("instance")
+    if instance is None:
+        return
+    if instance in {one.name for one in flow.options["vary"]}:
+        at.wrong(f"{instance!r} stands in `vary`, too: what changes in a run can't tell it. Remove one of the two.")
+    if instance not in known:
+        at.wrong(f"no path has a variable {instance!r}.{did_you_mean(instance, known)}")
+        return
+    for entry in flow.entries:
+        if entry.rule and instance not in variables_of(entry.rule):
+            entry.place.wrong(f"has no variable {instance!r}, by which the flow's runs are told apart (`instance`). "
+                              "Put it into the path, or the path into another flow.")  # fmt: skip
 
 
 def _add_condition(flow: Draft, source: str, to: Optional[str], condition: Condition) -> None:

@@ -76,6 +76,7 @@ FLOW_OPTIONS = _table(
     Setting("ttl", checks.duration, 14_400),  # four hours
     Setting("idle", checks.duration),
     Setting("bind", safeguards.whose),
+    Setting("instance", checks.variable),
     Setting("vary", checks.variables, ()),
     Setting("reject", checks.globs_only, ("*/login*", "*/signin*")),
     Setting("on_refusal", checks.on_refusal, "auto"),
@@ -93,8 +94,6 @@ FLOW_OPTIONS = _table(
     Setting("finished", checks.hook),
     Setting("texts", checks.texts),
 )
-#: Options of the contract that this version does not have.
-LATER_OPTIONS = ("instance",)
 
 GUARD_OPTIONS = _table(
     Setting("secret_key", safeguards.secret, REQUIRED),
@@ -129,8 +128,6 @@ def unknown_key(name: Any) -> str:
 
 
 def unknown_option(name: Any) -> str:
-    if name in LATER_OPTIONS:
-        return "this version does not have this option. Leave it out."
     if name in GUARD_OPTIONS:
         return f"is an option of the guard. Write FlowGuard(…, {name}=…)."
     return f"unknown option.{did_you_mean(name, (*FLOW_OPTIONS, *GUARD_OPTIONS))}"

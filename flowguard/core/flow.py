@@ -128,6 +128,7 @@ class Definition:
     companions: Mapping[str, Companion] = field(default_factory=dict)
     restart: bool = False
     bind: bool = False  # a run belongs to its user
+    instance: Optional[str] = None  # a rule variable: one run for each of its values
     vary: frozenset[str] = frozenset()  # rule variables that may change within a run
     ttl: int = 14_400_000
     idle: Optional[int] = None

@@ -145,7 +145,9 @@ def decide(flow: Definition, run: Optional[Run], attempt: Attempt) -> Verdict:
 
 def foreign(flow: Definition, run: Run, attempt: Attempt) -> Optional[Reason]:
     """Why *run* is not that of whoever makes *attempt*, or None if it is. One that was begun by nobody belongs to the
-    first user who goes on with it (CONTRACT 2)."""
+    first user who goes on with it; one of another `instance` has been given this one's name (CONTRACT 2)."""
+    if flow.instance is not None and dict(run.values).get(flow.instance) != dict(attempt.values).get(flow.instance):
+        return Reason.BAD_COOKIE
     if flow.bind and run.user and run.user not in attempt.users:
         return Reason.WRONG_USER
     return None

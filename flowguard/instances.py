@@ -1,0 +1,77 @@
+"""A flow's cookies where there is one run for each value of a rule variable (the option `instance`, CONTRACT 2 and 6).
+
+Each run has a cookie of its own, whose name ends in a digest of the value; at most `MOST` of them at a time, so that
+the header stays small. That a cookie was given another's name is for the rules to see (`core.passage.foreign`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from base64 import urlsafe_b64encode
+
+from flowguard.cookie import ABSENT, MAX_CANDIDATES, Attributes, Codec, Cookie, Found, Seal
+from flowguard.core.run import Run, Values
+
+MOST = 4  # runs of a flow that a browser holds at a time
+DIGEST = 8  # characters, 48 bits: two of a visitor's orders share a name once in 2 ** 45
+
+
+class InstanceCookie(Cookie):
+    """One flow's cookies, one for each value of *variable*, in one of their two shapes: secure or not."""
+
+    def __init__(
+        self, name: str, codec: Codec, seal: Seal, attributes: Attributes, secure: bool, variable: str
+    ) -> None:
+        super().__init__(name, codec, seal, attributes, secure)
+        self._variable = variable
+        self._stem = f"{self.name}-"
+        self._pattern = re.compile(
+            r"(?:^|[;, \t])(" + re.escape(self._stem) + r"[A-Za-z0-9_-]{" + str(DIGEST) + r"})=([^;, \t]*)"
+        )
+        self.longest += 1 + DIGEST
+
+    def read(self, header: str, values: Values = ()) -> Found:
+        """The run of the path's instance; and what there is of others."""
+        value = dict(values).get(self._variable)
+        if value is None:  # no instance can be told: another spelling of a path
+            return ABSENT
+        name = self._name(value)
+        pairs = self._pattern.findall(header) if self._stem in header else []
+        found = self._newest([token for other, token in pairs if other == name])
+        others = dict(pair for pair in pairs if pair[0] != name)
+        return found._replace(name=name, others=tuple(others.items()))
+
+    def every(self, header: str) -> list[Found]:
+        cookies = dict(self._pattern.findall(header))
+        found = [self._newest([token])._replace(name=name) for name, token in cookies.items()]
+        return [one for one in found if one.run is not None and self._is_its_own(one.run, one.name)]
+
+    def sent(self, run: Run, found: Found) -> list[str]:
+        """Where there would be too many, those go that were changed longest ago."""
+        surplus = len(found.others) - (MOST - 1)
+        if surplus <= 0:
+            return [self._written(run, f"{found.name}=")]
+        looked_at = found.others[: MOST + MAX_CANDIDATES]
+        oldest = sorted(looked_at, key=lambda pair: self._changed(pair[1]))
+        return [self._written(run, f"{found.name}="), *(self._gone(name) for name, _ in oldest[:surplus])]
+
+    def forgotten(self, run: Run, found: Found) -> list[str]:
+        return [self._gone(found.name)]
+
+    def _name(self, value: str) -> str:
+        digest = hashlib.sha256(value.encode("utf-8", "surrogatepass")).digest()
+        return self._stem + urlsafe_b64encode(digest).decode("ascii")[:DIGEST]
+
+    def _is_its_own(self, run: Run, name: str) -> bool:
+        value = dict(run.values).get(self._variable)
+        return value is not None and self._name(value) == name
+
+    def _changed(self, token: str) -> int:
+        """When the run in a cookie was changed last, in milliseconds; what is none of ours was never."""
+        run = self._newest([token]).run
+        return -1 if run is None else run.changed
+
+    def _gone(self, name: str) -> str:
+        """The Set-Cookie that takes a cookie away."""
+        return f"{name}=; Max-Age=0{self._after}"
