@@ -191,7 +191,7 @@ class Judge:
         if held.under_way is None or attempt.submission or invented:
             return False
         quiet = attempt._replace(agrees=quietly(attempt.agrees), now=None)
-        return isinstance(decide(self._flow, hoped(self._flow, held.run, held.under_way), quiet), Passage)
+        return isinstance(decide(self._flow, hoped(self._flow, held.run, held.under_way.state), quiet), Passage)
 
     def _check_body(self, environ: Environ) -> None:
         """Was it too large for a condition? Then the application can't have it whole either."""

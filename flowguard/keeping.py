@@ -26,6 +26,7 @@ Answered = TypeVar("Answered")
 # Submissions of one process that wait for another at the same time; further ones are busy at once. Each holds a thread
 # of the server's for up to `ledger_wait`, so this bounds what they can hold together.
 MAX_WAITING = 16
+MAX_AWAITED = 256  # claims that were waited for and are remembered: several times MAX_WAITING
 # What came of a submission whose answer is worth keeping: one in doubt is not led there again, whatever it was told.
 KNOWN = frozenset(Outcome) - {Outcome.UNKNOWN, Outcome.NOTHING}
 FIRST_PAUSE, LAST_PAUSE = 0.005, 0.05  # seconds between two looks at a claim, growing
@@ -41,7 +42,26 @@ class Held(NamedTuple):
     led: Optional[Led] = None
     token: Optional[str] = None  # the claim that we won
     busy: bool = False  # another submission of this run is under way, and did not end while we waited
-    under_way: Optional[str] = None  # the state that another submission, which has not ended, is one of
+    under_way: Optional[Claim] = None  # another submission's, which has not ended
+
+
+class _Patience:
+    """How long this process waits for a claim: *wait* seconds from when the first began to. A visitor who goes on
+    clicking on a slow payment would hold one worker after the other for as long again."""
+
+    def __init__(self, wait: float, monotonic: Callable[[], float]) -> None:
+        self._wait, self._monotonic = wait, monotonic
+        self._since: dict[str, float] = {}  # by the claim's token, the oldest first
+        self._lock = threading.Lock()
+
+    def lasts(self, claim: Claim, begun: float) -> bool:
+        """Is *claim* still waited for, by somebody who began to wait when it was *begun*?"""
+        with self._lock:
+            since = self._since.setdefault(claim.token, begun)
+            if len(self._since) > MAX_AWAITED:
+                del self._since[next(iter(self._since))]
+        now = self._monotonic()
+        return now - begun < self._wait and now - since < self._wait
 
 
 class Keeper:
@@ -49,10 +69,11 @@ class Keeper:
 
     def __init__(
         self, flow: Definition, codec: Codec, ledger: Optional[Ledger], wait: float, lease: float,
-        pause: Callable[[float], object] = time.sleep,
+        pause: Callable[[float], object] = time.sleep, monotonic: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         self._flow, self._codec, self._ledger = flow, codec, ledger
-        self._wait, self._lease, self._pause = wait, lease, pause
+        self._lease, self._pause, self._monotonic = lease, pause, monotonic
+        self._patience = _Patience(wait, monotonic)
         self._waiting = threading.BoundedSemaphore(MAX_WAITING)
         self._down = False  # an outage was told, and its end was not yet
         self._told = -float(QUIET)  # when, by the monotonic clock
@@ -84,19 +105,18 @@ class Keeper:
         if not held.busy or not self._waiting.acquire(blocking=False):
             return held
         try:
-            return self._wait_for(run, text, claim, now)
+            return self._wait_for(held, run, text, claim, now)
         finally:
             self._waiting.release()
 
-    def _wait_for(self, run: Run, text: str, claim: Claim, now: int) -> Held:
-        begun, waited, pause = time.monotonic(), 0.0, FIRST_PAUSE
-        while True:
+    def _wait_for(self, held: Held, run: Run, text: str, claim: Claim, now: int) -> Held:
+        begun, pause = self._monotonic(), FIRST_PAUSE
+        while held.under_way is not None and self._patience.lasts(held.under_way, begun):
             self._pause(pause)
-            waited, pause = time.monotonic() - begun, min(2 * pause, LAST_PAUSE)
+            waited, pause = self._monotonic() - begun, min(2 * pause, LAST_PAUSE)
             later = claim._replace(until=claim.until + waited)
             held = self._try_claim(run, text, later, now + int(1000 * waited))
-            if not held.busy or waited >= self._wait:
-                return held
+        return held
 
     def _try_claim(self, run: Run, text: str, claim: Claim, now: int) -> Held:
         for _ in range(MAX_WRITES):
@@ -224,7 +244,7 @@ class Keeper:
             return Held(newest, record.version, led, token)
         if claim.until <= now / 1000:
             return Held(self._without_answer(newest, claim), record.version, led)
-        return Held(newest, record.version, led, under_way=claim.state)
+        return Held(newest, record.version, led, under_way=claim)
 
     def _decoded(self, record: Record) -> Optional[Run]:
         return self._codec.decode(records.read(record.text).run)
@@ -261,9 +281,9 @@ class Keeper:
         try:
             answer = question(cast(Ledger, self._ledger))  # without one, nobody gets here
         except LedgerUnavailable as error:
-            if not self._down and time.monotonic() - self._told >= QUIET:
+            if not self._down and self._monotonic() - self._told >= QUIET:
                 logger.error("%s; submissions are refused, other requests go on by the cookie alone", error)
-                self._down, self._told = True, time.monotonic()
+                self._down, self._told = True, self._monotonic()
             raise
         if self._down:
             logger.warning("the ledger of flow %r answers again", self._flow.name)

@@ -102,7 +102,7 @@ class Refuser:
         run, attempt, under_way = judged.run, judged.attempt, judged.held.under_way
         if refusal.reason is not Reason.BUSY or run is None or under_way is None:
             return None
-        after = hoped(self._flow, run, under_way)
+        after = hoped(self._flow, run, under_way.state)
         name = target(self._flow, after, attempt.now, attempt.agrees) if attempt.submission else refusal.state
         return self.way(name, values, environ)[0] if self._flow.states[name].get else None
 

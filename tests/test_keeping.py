@@ -14,7 +14,7 @@ from flowguard.core.outcome import Answer, Outcome, Settled, settle
 from flowguard.core.passage import Attempt, Passage, decide
 from flowguard.core.run import Run
 from flowguard.errors import LedgerUnavailable
-from flowguard.keeping import MAX_WRITES, Held, Keeper
+from flowguard.keeping import LAST_PAUSE, MAX_AWAITED, MAX_WRITES, Held, Keeper
 from flowguard.ledgers.base import Claim, Record
 from flowguard.ledgers.memory import MemoryLedger
 from flowguard.records import Led
@@ -107,6 +107,58 @@ def test_who_waits_looks_again_in_growing_pauses():
     assert (second.busy, second.token is None) == (False, False)
 
 
+class Waiter:
+    """A keeper's pauses, which make the time pass."""
+
+    def __init__(self, ledger: MemoryLedger, wait: float) -> None:
+        self.paused = 0.0
+        self.keeper = Keeper(FLOW, CODEC, ledger, wait, 300, self.pause, lambda: self.paused)
+
+    def pause(self, seconds: float) -> None:
+        self.paused += seconds
+
+    def submit(self) -> tuple[bool, float]:
+        """Was it busy, and how long did that take?"""
+        begun = self.paused
+        return self.keeper.claimed(START, CODEC.encode(START), "a", NOW).busy, self.paused - begun
+
+
+def test_who_waited_long_enough_is_busy_and_nobody_waits_for_the_same_again():
+    """Or every further click on a slow payment would hold a worker of the server's for as long."""
+    ledger = MemoryLedger()
+    first = keeper(ledger).claimed(START, "", "a", NOW)
+    waiter = Waiter(ledger, wait=2)
+    assert waiter.submit() == (True, pytest.approx(2, abs=LAST_PAUSE))
+    assert [waiter.submit() for _ in range(3)] == [(True, 0)] * 3
+    ledger.release(KEY, first.token or "", now=NOW / 1000)
+    assert waiter.submit() == (False, 0)
+
+
+def test_the_next_submission_is_waited_for_anew():
+    ledger = MemoryLedger()
+    waiter = Waiter(ledger, wait=2)
+    for _ in range(2):
+        held = keeper(ledger).claimed(START, "", "a", NOW)
+        assert waiter.submit() == (True, pytest.approx(2, abs=LAST_PAUSE))
+        ledger.release(KEY, held.token or "", now=NOW / 1000)
+
+
+def test_nobody_waits_where_there_is_no_time_to_wait():
+    ledger = MemoryLedger()
+    keeper(ledger).claimed(START, "", "a", NOW)
+    assert Waiter(ledger, wait=0).submit() == (True, 0)
+
+
+def test_the_claims_that_were_waited_for_are_not_remembered_for_ever():
+    ledger = MemoryLedger()
+    waiter = Waiter(ledger, wait=2)
+    for _ in range(MAX_AWAITED + 1):
+        held = keeper(ledger).claimed(START, "", "a", NOW)
+        waiter.submit()
+        ledger.release(KEY, held.token or "", now=NOW / 1000)
+    assert len(waiter.keeper._patience._since) == MAX_AWAITED
+
+
 class Contested(MemoryLedger):
     """Always another's claim whose lease is over, however often it is buried; or none at all, and never ours."""
 
@@ -124,7 +176,7 @@ class Contested(MemoryLedger):
 def test_a_claim_that_can_not_be_won_in_some_tries_is_busy(claim: Optional[Claim]):
     ledger = Contested(claim)
     held = keeper(ledger).claimed(START, CODEC.encode(START), "a", NOW)
-    assert (held.busy, held.token, ledger.asked) == (True, None, 2 * MAX_WRITES)
+    assert (held.busy, held.token, ledger.asked) == (True, None, MAX_WRITES)
 
 
 @pytest.mark.parametrize(
