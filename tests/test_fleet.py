@@ -7,6 +7,7 @@ import os
 import signal
 import sqlite3
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 
@@ -15,6 +16,7 @@ from servers import Browser, Gunicorn
 
 TO_PAYMENT = ("GET /cart", "GET /shipping", "POST /shipping")
 ROUNDS = 150
+LEDGER_WAIT = 2  # seconds, by default
 CLICKS = 12  # parallel submissions with one cookie
 
 pytestmark = pytest.mark.slow
@@ -92,6 +94,28 @@ def paid(browser: Browser) -> bool:
     except (OSError, http.client.HTTPException):
         return False
     return status == 303 and headers["location"] == "/done" and "flowguard-reason" not in headers
+
+
+@pytest.mark.parametrize(("workers", "threads"), [(4, 1), (4, 8)], ids=["sync workers", "threads"])
+def test_clicks_on_a_slow_payment_keep_others_waiting_for_ledger_wait_at_most(tmp_path, database, workers, threads):
+    """However many they are: who waits holds a worker, and a queue of clicks would hold them one after the other."""
+    clicks = 3 * workers * threads
+    with Gunicorn("fleet_app", workers, threads, FLEET_LEDGER=f"sqlite:///{tmp_path}/l.db", FLEET_DATABASE=database) \
+            as server, ThreadPoolExecutor(clicks) as pool:  # fmt: skip
+        buyer = at_payment(server.port, "slow")
+        with closing(sqlite3.connect(database, isolation_level=None)) as lock:
+            lock.execute("BEGIN IMMEDIATE")  # the shop can't charge until this ends
+            answers = [pool.submit(Browser(server.port, buyer.cookies).request, "POST", "/payment")
+                       for _ in range(clicks)]  # fmt: skip
+            begun, longest = time.monotonic(), 0.0
+            while time.monotonic() - begun < 3:
+                asked = time.monotonic()
+                assert Browser(server.port).go("GET", "/cart") == "/cart"
+                longest = max(longest, time.monotonic() - asked)
+            lock.execute("COMMIT")
+        assert min(answer.result()[0] for answer in answers) == 303
+    assert longest < 2 * LEDGER_WAIT  # one, and as much again for a machine that has other things to do
+    assert charged(database) == {"slow": 1}
 
 
 def patiently(ask):

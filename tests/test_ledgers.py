@@ -8,6 +8,7 @@ import importlib.util
 import logging
 import multiprocessing
 import os
+import re
 import resource
 import select
 import signal
@@ -42,6 +43,7 @@ from flowguard.ledgers.sqlite import MAX_IDLE, PURGE_AT_MOST, PURGE_EVERY, Sqlit
 NOW, LATER = 1_000.0, 5_000.0  # seconds since the epoch: the guard's clock, whatever the machine's says
 HALF_A_SECOND = 0.5  # in which an outage must be told
 AT_ONCE = "it did not answer a moment ago"  # what is said without asking anybody
+README = Path(__file__).parent.parent / "README.md"
 DEEP = bool(os.environ.get("FLOWGUARD_DEEP"))
 BACKENDS = ["memory", "sqlite", pytest.param("redis", marks=pytest.mark.redis)]
 SHARED = ["sqlite", pytest.param("redis", marks=pytest.mark.redis)]
@@ -384,6 +386,29 @@ def test_whatever_is_asked_a_shared_ledger_answers_as_the_one_in_memory_does(
             now = max(now, time_)  # the guard's clock goes one way
             step = (verb, now, *rest)
             assert take(shared, key, step) == take(memory, key, step), step
+
+    agree()
+
+
+def ledger_of_the_readme() -> Any:
+    (block,) = re.findall(r"```python\n(import threading\n.*?)\napplication = ", README.read_text("utf-8"), re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(block, names)  # noqa: S102 - the text is our own
+    return names["DictLedger"]()
+
+
+def test_whatever_is_asked_the_ledger_of_the_readme_answers_as_the_one_in_memory_does() -> None:
+    theirs, memory, keys = ledger_of_the_readme(), MemoryLedger(), count()
+
+    @settings(max_examples=300, deadline=None, database=None)
+    @given(STEPS)
+    def agree(steps: list[tuple[Any, ...]]) -> None:
+        key, now = f"k{next(keys)}", NOW
+        for verb, time_, *rest in steps:
+            if verb != "forget":
+                now = max(now, time_)
+                step = (verb, now, *rest)
+                assert take(theirs, key, step) == take(memory, key, step), step
 
     agree()
 
