@@ -126,6 +126,20 @@ def patiently(ask):
     raise AssertionError("the server did not come back")
 
 
+def test_a_visitor_who_hangs_up_before_the_answer_is_led_on_when_coming_back(ledger, database):
+    with Gunicorn("fleet_app", 2, 4, FLEET_LEDGER=ledger, FLEET_DATABASE=database) as server:
+        buyer = at_payment(server.port, "hung-up")
+        with closing(sqlite3.connect(database, isolation_level=None)) as lock:
+            lock.execute("BEGIN IMMEDIATE")  # the shop can't charge until this ends
+            gone = Browser(server.port, buyer.cookies)
+            with pytest.raises(OSError, match="timed out"):
+                gone.request("POST", "/payment", timeout=0.5)
+            lock.execute("COMMIT")
+        assert gone.cookies == buyer.cookies
+        assert gone.go("POST", "/payment") == "/done"
+    assert charged(database) == {"hung-up": 1}
+
+
 @pytest.mark.redis
 def test_a_rolling_deploy_under_load_refuses_no_honest_visitor(redis_url, database):
     """Old and new servers on one ledger; a visitor who has met a new one does not meet an old one again."""

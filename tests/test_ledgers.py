@@ -690,6 +690,18 @@ def test_a_file_that_is_replaced_is_the_one_that_counts(path: Path, file_ledger:
     assert file_ledger.read("k", now=NOW) == Record("as it was", 1, None)
 
 
+def test_whatever_breaks_a_verb_its_connection_is_not_used_again(file_ledger: SqliteLedger) -> None:
+    def interrupted() -> None:
+        with file_ledger._connection() as db:
+            db.execute("BEGIN IMMEDIATE")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert file_ledger._idle == []
+    assert write(file_ledger)
+
+
 def test_a_missing_directory_is_an_outage_until_it_is_there(tmp_path: Path) -> None:
     ledger = SqliteLedger(tmp_path / "mount" / "ledger.db")
     with unavailable():

@@ -1278,6 +1278,16 @@ def test_an_old_cookie_is_judged_by_the_newest_run():
     assert go(visitor, "POST /pay").status == 303
 
 
+def test_a_visitor_whom_the_answer_to_a_payment_never_reached_is_led_on():
+    """The connection broke, or the stop button was quicker: the browser has the cookie and the page from before."""
+    visitor, app = shop(*WALK[:4])
+    before = visitor.twin()
+    go(visitor, "POST /pay")
+    again, looks = before.twin(), before.twin()
+    assert (again.post("/pay").location, looks.get("/pay").status, looks.get("/done").status) == ("/done", 200, 200)
+    assert app.calls.count("POST /pay") == 1
+
+
 def test_a_submission_that_only_the_newest_run_lets_through_is_claimed_as_well():
     inner: list[Any] = []
     visitor, app = shop("GET /cart", "GET /shipping")

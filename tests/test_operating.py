@@ -149,6 +149,17 @@ def test_a_submission_that_ended_without_an_answer_is_set_free_before_anybody_ha
     assert app.calls == ["POST /hat/pay"]
 
 
+def test_a_payment_in_doubt_that_was_never_entered_is_set_free_where_the_visitor_is(place: Place, capsys: Any):
+    """Its form stood on the page before: the POST was to be the step."""
+    visitor, app = shopping(place, *TO_PAYMENT[:3])
+    app.answers["POST /hat/pay"] = FAULT
+    visitor.post("/hat/pay")
+    app.answers["POST /hat/pay"] = ANSWERS["POST /hat/pay"]
+    command(place, capsys, "free", run_of(visitor), "pay")
+    assert place.listed()[0].entry.current == "shipping"
+    assert (visitor.post("/hat/pay").reason, visitor.post("/hat/pay").reason) == (None, "duplicate")
+
+
 def test_a_dead_submission_of_another_state_is_left_for_the_guard_to_judge(place: Place, capsys: Any):
     """Only the flow knows whether it spent anything."""
     visitor, app = in_doubt(place)

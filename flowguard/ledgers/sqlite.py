@@ -50,8 +50,8 @@ CLAIM = """
         version = CASE WHEN expires > :now THEN version ELSE 1 END,
         expires = max(expires, :expires), token = :token, state = :state, until = :until
     WHERE token IS NULL OR expires <= :now"""
-if sqlite3.sqlite_version_info >= (3, 35):  # before, and where another holds a claim, it is read back
-    CLAIM += " RETURNING text, version, token, state, until"
+# Before SQLite 3.35, and where another holds a claim, the row is read back.
+CLAIM += " RETURNING text, version, token, state, until" if sqlite3.sqlite_version_info >= (3, 35) else ""
 CREATE = """
     INSERT INTO flowguard_ledger_1 (key, text, version, expires) VALUES (:key, :text, 1, :expires)
     ON CONFLICT (key) DO UPDATE SET
