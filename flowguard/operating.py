@@ -44,9 +44,11 @@ class Listed(NamedTuple):
         claim = self.record.claim
         return claim if claim is not None and claim.until <= now else None
 
-    def doubtful(self, now: float) -> bool:
-        """Is the outcome of a submission not known?"""
-        return self.abandoned(now) is not None or any(self.in_doubt(state) for state in self.entry.spent)
+    def doubts(self, now: float) -> tuple[str, ...]:
+        """The states of which it is not known what came of their submission."""
+        abandoned = self.abandoned(now)
+        spent = tuple(state for state in self.entry.spent if self.in_doubt(state))
+        return spent if abandoned is None or abandoned.state in spent else (*spent, abandoned.state)
 
 
 class Freed(Enum):

@@ -286,6 +286,14 @@ def run_of_the_only(place: Place) -> str:
     return str(one.run)
 
 
+def test_a_submission_without_an_answer_can_be_set_free_as_it_is_told(file: Place, capsys: Any):
+    visitor, _ = left_behind(file, lease=-70)
+    told = command(file, capsys, "--run", run_of(visitor))
+    assert "submission  pay without an answer, over for 1 min\n" in told
+    assert told.endswith(f"  flowguard ledger URL free {run_of(visitor)} pay\n")
+    assert command(file, capsys, "--doubt").splitlines()[1].startswith(run_of(visitor))
+
+
 def test_where_the_last_submission_led_is_told_without_its_query(file: Place, capsys: Any):
     shopping(file, *TO_PAYMENT, "POST /hat/pay")
     told = command(file, capsys, "--run", run_of_the_only(file))

@@ -30,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--flow", metavar="NAME", help="list the runs of this flow only")
     parser.add_argument("--doubt", action="store_true", help="list the runs with an unknown outcome only")
     parser.add_argument("--run", metavar="RUN", dest="one", help="explain this run, by its digest or how that begins")
-    verbs = parser.add_subparsers(dest="verb", metavar="free | purge")
+    verbs = parser.add_subparsers(dest="verb", metavar="[free | purge]")
     freeing = verbs.add_parser("free", help="let a spent state of one run be submitted again", allow_abbrev=False)
     freeing.add_argument("freed", metavar="RUN", help="as for --run")
     freeing.add_argument("state", metavar="STATE", help="the state's name")
@@ -89,7 +89,7 @@ def _found(ledger: Any, arguments: argparse.Namespace, now: float) -> list[Liste
         for one in listed(ledger, now)
         if (wanted is None or one.run.startswith(wanted.lower()))
         and (arguments.flow is None or one.flow == arguments.flow)
-        and (not arguments.doubt or one.doubtful(now))
+        and (not arguments.doubt or one.doubts(now))
     ]
     return sorted(found, key=lambda one: (-_changed(one), one.run))
 
@@ -143,7 +143,7 @@ def _list(found: Sequence[Listed], now: float) -> int:
     widths = [max(map(len, column)) for column in zip(*rows)]
     for number, row in enumerate(rows):
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()
-        doubtful = number > 0 and found[number - 1].doubtful(now)
+        doubtful = number and found[number - 1].doubts(now)
         print(paint(line, "bold") if not number else paint(line, "yellow") if doubtful else line)
     return 0
 
@@ -171,7 +171,7 @@ def _explain(found: Sequence[Listed], now: float) -> int:
     width = max(map(len, facts))
     for name, value in facts.items():
         print(f"{paint(name.ljust(width), 'bold')}  {value}")
-    for state in filter(one.in_doubt, one.entry.spent):
+    for state in one.doubts(now):
         print(f"\nWhat came of {_plain(state)} is not known. If you know that it did not happen, set it free:\n"
               f"  flowguard ledger URL free {one.run} {shlex.quote(_plain(state))}")  # fmt: skip
     return 0
