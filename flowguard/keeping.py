@@ -43,6 +43,13 @@ class Held(NamedTuple):
     token: Optional[str] = None  # the claim that we won
     busy: bool = False  # another submission of this run is under way, and did not end while we waited
     under_way: Optional[Claim] = None  # another submission's, which has not ended
+    abandoned: Optional[str] = None  # the token of one whose lease is over: what it left is in `run`
+
+    @property
+    def ended(self) -> Optional[str]:
+        """The claim that ends when this run is written: ours, or one that nobody ends any more. Left there, it would
+        be laid to the account of a run that begins later."""
+        return self.token or self.abandoned
 
 
 class _Patience:
@@ -177,16 +184,24 @@ class Keeper:
     def _keep(
         self, held: Held, attempt: Attempt, answer: Answer, settled: Settled, led: Optional[Led], now: int
     ) -> Run:
-        after, version = settled, held.version
+        after, version, ended = settled, held.version, held.ended
         for _ in range(MAX_WRITES):
-            if self._write(after.run, version, held.token, led if after.outcome in KNOWN else None, now):
+            if self._write(after.run, version, ended, led if after.outcome in KNOWN else None, now):
                 break
-            record = self._read(after.run, now)
-            version = 0 if record is None else record.version
-            newest = None if record is None else self._decoded(record)
+            newest, version, ended = self._overtaken(held, now)
             if newest is not None:
                 after = self._judged_again(held.run, newest, attempt, answer, settled.run, now)
         return after.run
+
+    def _overtaken(self, held: Held, now: int) -> tuple[Optional[Run], int, Optional[str]]:
+        """Somebody else has written: the run as it is now, its version, and the claim that our next write ends."""
+        record = self._read(held.run, now)
+        if record is None:
+            return None, 0, held.token
+        newest, over = self._codec.decode(records.read(record.text).run), _over(record, now)
+        if newest is None or over is None or over.token == held.token:
+            return newest, record.version, held.token
+        return self._without_answer(newest, over), record.version, over.token
 
     def _judged_again(
         self, before: Run, newest: Run, attempt: Attempt, answer: Answer, after: Run, now: int
@@ -203,13 +218,12 @@ class Keeper:
 
     def replace(self, held: Held, run: Run, now: int) -> None:
         """Keep *run* (emptied by a reset or an expiry) in place of what the ledger holds, if it holds anything."""
-        version = held.version
+        version, ended = held.version, held.ended
         try:
             for _ in range(MAX_WRITES):
-                if not version or self._write(run, version, None, None, now):
+                if not version or self._write(run, version, ended, None, now):
                     return
-                record = self._read(run, now)
-                version = 0 if record is None else record.version
+                _, version, ended = self._overtaken(held, now)
         except LedgerUnavailable:
             return
 
@@ -242,12 +256,9 @@ class Keeper:
             return Held(newest, record.version, led)
         if claim.token == token:
             return Held(newest, record.version, led, token)
-        if claim.until <= now / 1000:
-            return Held(self._without_answer(newest, claim), record.version, led)
+        if _over(record, now) is not None:
+            return Held(self._without_answer(newest, claim), record.version, led, abandoned=claim.token)
         return Held(newest, record.version, led, under_way=claim)
-
-    def _decoded(self, record: Record) -> Optional[Run]:
-        return self._codec.decode(records.read(record.text).run)
 
     def _read(self, run: Run, now: int) -> Optional[Record]:
         return self._ask(lambda ledger: ledger.read(self._key(run), now=now / 1000))
@@ -289,3 +300,9 @@ class Keeper:
             logger.warning("the ledger of flow %r answers again", self._flow.name)
             self._down = False
         return answer
+
+
+def _over(record: Record, now: int) -> Optional[Claim]:
+    """The claim whose lease is over."""
+    claim = record.claim
+    return claim if claim is not None and claim.until <= now / 1000 else None

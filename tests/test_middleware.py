@@ -1759,6 +1759,40 @@ def test_a_page_visit_after_a_dead_worker_sees_that_the_outcome_is_not_known():
     go(visitor, "GET /cart")  # stuck: a new run may begin
 
 
+@pytest.mark.parametrize("way", ["a new run", "a reset", "a reset that was overtaken"])
+def test_a_dead_worker_is_not_laid_to_the_account_of_the_run_that_begins_next(way: str):
+    ledger = Down()
+    visitor, app, clock = abandoned("/pay", ledger, reset="/forget")
+    clock.now += 300
+    if way == "a reset that was overtaken":
+        write, ledger.write = ledger.write, lambda key, text, **named: setattr(ledger, "write", write)
+    if way != "a new run":
+        visitor.get("/forget")
+    for step in WALK:
+        go(visitor, step)
+    assert app.calls.count("POST /pay") == 1
+
+
+def test_a_change_that_overtakes_a_dead_worker_does_not_lose_what_it_may_have_done():
+    """The page was asked for before the lease was over; and while it was made, somebody else wrote as well."""
+    visitor, app, clock = abandoned("/pay")
+    clock.now += 299
+
+    def slow(environ: Environ, start_response: Any) -> Iterable[bytes]:
+        app.answers["GET /pay"] = led("/shipping")  # back, and on to the payment again
+        go(visitor.twin(), "GET /pay")
+        clock.now += 1
+        start_response("303 See Other", [("Location", "/shipping"), ("Content-Type", "text/html")])
+        return [b""]
+
+    app.answers["GET /pay"] = slow
+    go(visitor, "GET /pay")
+    del app.answers["GET /pay"]
+    for step in ("POST /shipping", "GET /pay"):
+        go(visitor, step)
+    assert visitor.post("/pay").reason == "duplicate"
+
+
 def test_a_page_visit_after_a_dead_worker_of_an_ordinary_state_is_as_before():
     visitor, _, clock = abandoned("/shipping")
     clock.now += 300
