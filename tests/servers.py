@@ -30,19 +30,22 @@ class Server:
         self._environment = {**os.environ, **own, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
         self._process: Optional[subprocess.Popen[bytes]] = None
         self.port = 0
-        self.told = ""  # what it has said so far
 
     def __enter__(self) -> Server:
-        with tempfile.NamedTemporaryFile("r", suffix=".log") as log, open(log.name, "ab") as own_end:
-            self._process = subprocess.Popen(self._command, env=self._environment, stdout=own_end, stderr=own_end)
-            while self._process.poll() is None:
-                self.told += log.read()
-                match = re.search(self.announcement, self.told)
-                if match:
-                    self.port = int(match[1])
-                    return self
-            self.told += log.read()
+        self._log = tempfile.TemporaryFile("w+")
+        self._process = subprocess.Popen(self._command, env=self._environment, stdout=self._log, stderr=self._log)
+        while self._process.poll() is None:
+            match = re.search(self.announcement, self.told)
+            if match:
+                self.port = int(match[1])
+                return self
         raise RuntimeError(f"{self._command} did not start:\n{self.told}")
+
+    @property
+    def told(self) -> str:
+        """What it has said so far."""
+        size = os.fstat(self._log.fileno()).st_size
+        return os.pread(self._log.fileno(), size, 0).decode("utf-8", "replace")
 
     def __exit__(self, *_exc: object) -> None:
         self.stop()
@@ -58,6 +61,7 @@ class Server:
             self._process.send_signal(signal.SIGTERM)
             self._process.wait(timeout=30)
             self._process = None
+            self._log.close()
 
 
 class Gunicorn(Server):

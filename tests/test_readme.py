@@ -241,6 +241,7 @@ def test_a_python_block_runs_and_what_it_makes_answers(block, tmp_path, monkeypa
 def test_a_toml_block_is_a_configuration_that_is_fine(block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "flow.toml").write_text(block.text, "utf-8")
+    (tmp_path / "flow.mode").write_text("report", "utf-8")
     assert main(["check", "flow.toml"]) == 0
 
 
@@ -310,6 +311,10 @@ COMMANDS = {
     "flowguard check checkout.toml": "test_a_toml_block_is_a_configuration_that_is_fine",
     "flowguard check checkout.toml --pages --workers 4 --ignore overlap --format json":
         ("tests/test_cli.py", '"--pages", "--workers", "4", "--ignore", "overlap", "--format", "json"'),
+    "echo report > flow.mode": ("tests/test_an_hour.py", "report"),
+    "echo enforce > flow.mode": ("tests/test_an_hour.py", "enforce"),
+    "flowguard check flow.toml": ("tests/test_an_hour.py", '"check", "flow.toml"'),
+    "flowguard graph flow.toml": ("tests/test_an_hour.py", '"graph", "flow.toml"'),
     "flowguard graph checkout.toml": "test_the_picture_is_what_graph_prints",
     "flowguard graph checkout.toml --format mermaid": ("tests/test_cli_graph.py", '("mermaid", "flowchart TD")'),
     "flowguard graph checkout.toml --format svg > checkout.svg": ("tests/test_cli_graph.py", '"--format", "svg"'),
