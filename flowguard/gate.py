@@ -14,7 +14,7 @@ from flowguard import refusals, replies
 from flowguard.config import Plan
 from flowguard.cookie import Found
 from flowguard.core.passage import Kind, Passage, Reason, Refusal
-from flowguard.core.run import Values
+from flowguard.core.run import Run, Values
 from flowguard.errors import LedgerUnavailable
 from flowguard.exchange import Exchange
 from flowguard.handle import RunHandle
@@ -142,12 +142,19 @@ class Gate:
         return Asked(environ, methods, names, args, values, self._kit.now(), users)
 
     def _brought(self, asked: Asked) -> Brought:
-        environ, secure = asked.environ, self._options.cookie_secure
-        if secure == "auto":
-            secure = environ.get("wsgi.url_scheme") == "https"
-        jar = self._jars[bool(secure)]
-        found = jar.cookie.read(environ.get("HTTP_COOKIE", ""), asked.values)
-        return Brought(jar, found, jar.notes.read(environ, asked.now))
+        jar = self.jar(asked.environ)
+        found = jar.cookie.read(asked.environ.get("HTTP_COOKIE", ""), asked.values)
+        return Brought(jar, found, jar.notes.read(asked.environ, asked.now))
+
+    def runs(self, environ: Environ) -> list[Run]:
+        """The runs that a request brings, each as the ledger knows it by now."""
+        found, now = self.jar(environ).cookie.every(environ.get("HTTP_COOKIE", "")), self._kit.now()
+        return [self._kit.keeper.newest_or_cookie(one.run, one.text, now).run for one in found if one.run is not None]
+
+    def jar(self, environ: Environ) -> Jar:
+        """The cookies of this request: secure or not."""
+        secure = self._options.cookie_secure
+        return self._jars[environ.get("wsgi.url_scheme") == "https" if secure == "auto" else bool(secure)]
 
     def _let_through(
         self, asked: Asked, judged: Judged, passage: Passage, brought: Brought, start_response: StartResponse

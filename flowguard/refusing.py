@@ -7,7 +7,7 @@ import logging
 from typing import Callable, Iterable, Mapping, Optional, cast
 from urllib.parse import quote
 
-from flowguard import records, refusals, replies
+from flowguard import records, refusals, replies, tracing
 from flowguard.answers import destination
 from flowguard.config import Plan
 from flowguard.core.guidance import guidance, hoped, passes, target
@@ -40,6 +40,7 @@ class Refuser:
         cookies = brought.jar.cookie.sent(judged.held.run, brought.found) if news else []
         refused = self._refused(asked, judged, brought)
         self._report(asked, judged, brought, refused)
+        self._trace(judged)
         replies.drain(asked.environ)
         how = self._how(refused.state)
         if callable(how):
@@ -164,6 +165,11 @@ class Refuser:
         """What is said of a refusal where there is none: in report mode nobody is refused."""
         said = _said(self._refused(asked, judged, brought), judged, brought)
         logger.warning("would refuse %s", json.dumps(said), extra={"flowguard": said})
+        self._trace(judged)
+
+    def _trace(self, judged: Judged) -> None:
+        if tracing.wanted():
+            tracing.refused(self._flow, judged)
 
     def _report(self, asked: Asked, judged: Judged, brought: Brought, refused: Refused) -> None:
         said = _said(refused, judged, brought)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Callable, NamedTuple, Optional
 
+from flowguard import tracing
 from flowguard.answers import OVERRULE, Lookup, header_of, read_answer
 from flowguard.cookie import Cookie, Found
 from flowguard.core.flow import REFUSE, Definition
@@ -160,6 +161,8 @@ class Visit:
         if self._answer.overrule is None and self._spoken is not None:
             self._answer = self._answer._replace(overrule=self._spoken)
         self._settled = settle(self._kit.flow, self._held.run, self.passage, self._answer, self._kit.now())
+        if tracing.wanted():
+            tracing.answered(self._kit.flow, self._judged, self.passage, self._answer, self._settled)
 
     def _headers(self, headers: Headers) -> Headers:
         kept = self._without_word(headers)

@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -245,10 +246,23 @@ def test_a_toml_block_is_a_configuration_that_is_fine(block, tmp_path, monkeypat
     assert main(["check", "flow.toml"]) == 0
 
 
-@pytest.mark.parametrize("block", blocks("text"))
-def test_the_picture_is_what_graph_prints(block, capsys):
+def test_the_picture_is_what_graph_prints(capsys):
     assert main(["graph", str(CHECKOUT)]) == 0
-    assert capsys.readouterr().out == block.text
+    assert capsys.readouterr().out == block_of("graph", language="text").text
+
+
+def test_the_explanation_is_what_explain_prints(capsys):
+    command = next(command for command in commands() if command.startswith("flowguard explain"))
+    _, verb, _, *steps = shlex.split(command)
+    assert main([verb, str(CHECKOUT), *steps]) == 1
+    assert capsys.readouterr().out.startswith(block_of("explain", language="text").text)
+
+
+def test_every_step_that_explain_is_shown_with_is_taken():
+    shown = [step.strip('"') for row in table("a step", "what it is") for step in code(row[0])]
+    assert len(shown) == 9
+    for step in shown:
+        assert main(["explain", str(CHECKOUT), "GET /cart", step]) in (0, 1)
 
 
 def test_the_first_file_is_the_example():
@@ -315,6 +329,10 @@ COMMANDS = {
     "echo enforce > flow.mode": ("tests/test_an_hour.py", "enforce"),
     "flowguard check flow.toml": ("tests/test_an_hour.py", '"check", "flow.toml"'),
     "flowguard graph flow.toml": ("tests/test_an_hour.py", '"graph", "flow.toml"'),
+    'flowguard explain checkout.toml "GET /cart" 200 "POST /shipping" "303 /payment" "GET /done"':
+        "test_the_explanation_is_what_explain_prints",
+    'flowguard explain checkout.toml "GET /payment" --cookie "flowguard-flow=1f0…"':
+        ("tests/test_cli_explain.py", '"GET /payment", options=("--cookie", cookie)'),
     "flowguard graph checkout.toml": "test_the_picture_is_what_graph_prints",
     "flowguard graph checkout.toml --format mermaid": ("tests/test_cli_graph.py", '("mermaid", "flowchart TD")'),
     "flowguard graph checkout.toml --format svg > checkout.svg": ("tests/test_cli_graph.py", '"--format", "svg"'),

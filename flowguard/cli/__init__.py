@@ -12,7 +12,7 @@ import sys
 from typing import Optional, Protocol, Sequence
 
 import flowguard
-from flowguard.cli import check, graph, ledger
+from flowguard.cli import check, explain, graph, ledger
 from flowguard.cli.terminal import clean_pipes, print_problems
 from flowguard.errors import ConfigError
 
@@ -30,7 +30,7 @@ class Command(Protocol):
         """Do it, and return the exit code. A `ConfigError` is printed, and is a finding."""
 
 
-COMMANDS: dict[str, Command] = {"check": check, "graph": graph, "ledger": ledger}
+COMMANDS: dict[str, Command] = {"check": check, "graph": graph, "explain": explain, "ledger": ledger}
 
 
 @clean_pipes

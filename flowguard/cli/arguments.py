@@ -24,7 +24,7 @@ def _readable(path: str) -> str:
         raise argparse.ArgumentTypeError(f"{path}: {error.strerror}") from None
 
 
-def load(file: str, **overrides: Any) -> FlowGuard:
-    """A guard of the configuration, in front of nothing, to be looked at. Making one finds all that is wrong, but for
-    a secret, which no file has: any will do. Raises `ConfigError`."""
-    return FlowGuard.from_file(NotFound(), file, **{"secret_key": secrets.token_bytes(32), **overrides})
+def load(file: str, app: Any = None, **overrides: Any) -> FlowGuard:
+    """A guard of the configuration, to be looked at. Making one finds all that is wrong, but for a secret, which no
+    file has: any will do. Raises `ConfigError`."""
+    return FlowGuard.from_file(app or NotFound(), file, **{"secret_key": secrets.token_bytes(32), **overrides})

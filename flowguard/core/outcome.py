@@ -230,6 +230,19 @@ def read(flow: Definition, run: Run, passage: Passage, answer: Answer) -> Outcom
     return row.submission
 
 
+def read_by(flow: Definition, run: Run, passage: Passage, answer: Answer) -> str:
+    """By what *answer* is read, in words: a row of the table, or what goes before it (see `settle`)."""
+    if passage.kind is Kind.PEEK:
+        return "HEAD and OPTIONS change nothing"
+    if answer.overrule is not None:
+        return f"the application said `{answer.overrule.value}`"
+    if passage.kind is Kind.LOOK:
+        return "a look changes nothing"
+    if passage.kind is Kind.COMPANION:
+        return "a companion changes nothing but what it undoes, unless it failed"
+    return row_for(flow, run, passage, answer).says
+
+
 # --- what it does ----------------------------------------------------------------------------------------------------
 
 

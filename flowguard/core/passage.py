@@ -241,6 +241,12 @@ def _companion(flow: Definition, run: Run, attempt: Attempt) -> Verdict:
     return Refusal(Reason.ILLEGAL, attempt.state, 0)
 
 
+def says(line: int) -> str:
+    """A line in the contract's words, its first sentence; 0: that of companions."""
+    texts = [_companion.__doc__, *(decides.__doc__ for decides in LINES), _line_7.__doc__]
+    return " ".join((texts[line] or "").split()).partition(". ")[0].rstrip(".")
+
+
 # --- what the lines share -------------------------------------------------------------------------------------------
 
 
