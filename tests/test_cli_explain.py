@@ -142,6 +142,18 @@ def test_a_condition_that_raises_is_told(capsys):
     ]
 
 
+def test_a_responder_of_ones_own_answers_here_too(capsys):
+    Path("responder_of_explain.py").write_text(
+        "def respond(refused, environ):\n"
+        "    def answer(environ, start_response):\n"
+        "        start_response('307 Elsewhere', [('Location', '/queue')])\n"
+        "        yield b''\n"
+        "    return answer\n", "utf-8",
+    )  # fmt: skip
+    told = explained(capsys, "GET /done", text=f'on_refusal = "responder_of_explain:respond"\n{SHOP}', code=1)[0]
+    assert "  answer   307 to /queue, from the guard\n" in told
+
+
 def test_of_several_flows_each_run_is_told(capsys):
     text = '[[flow]]\nname = "one"\n[flow.paths."/a"]\n[[flow]]\nname = "two"\n[flow.paths."/b/<int:id>"]\n'
     told = explained(capsys, "GET /b/7", text=text)[0]

@@ -183,6 +183,10 @@ def test_what_the_option_ordered_requires_is_not_called_redundant_but_what_is_wr
     ]
 
 
+def test_a_strict_cookie_is_fine_where_nobody_leaves_the_site():
+    assert flowguard.check({"/pay": {"once": True, "accept": ["/thanks*", "*/paid"]}}, cookie_samesite="Strict") == ()
+
+
 def test_two_paths_of_one_state_may_overlap():
     assert flowguard.check({"/orders/new": {"state": "order"}, "/orders/<id>": "order"}) == ()
 
