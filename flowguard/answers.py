@@ -24,7 +24,7 @@ class Place(NamedTuple):
 
 
 NOWHERE = Place(None, False, ())
-Lookup = Callable[[str], Place]  # PATH_INFO to place
+Lookup = Callable[[str, str], Place]  # PATH_INFO and query to place
 
 
 def status_of(status: str) -> int:
@@ -76,7 +76,7 @@ def destination(location: str, base: Mapping[str, Any], lookup: Lookup) -> Desti
     if mount and path != mount and not path.startswith(f"{mount}/"):
         return Destination(None, url if parts.netloc else _absolute(location, base))
     below = path[len(mount) :] or "/"
-    place = lookup(below)
+    place = lookup(below, parts.query)
     readable = below.encode("latin-1").decode("utf-8", "replace")
     return Destination(place.name if place.is_state else None, url, readable, parts.query, place.values)
 
@@ -90,7 +90,8 @@ def _split(url: str) -> Any:
 
 def _absolute(location: str, base: Mapping[str, Any]) -> str:
     path = (base.get("SCRIPT_NAME") or "") + (base.get("PATH_INFO") or "")
-    here = f"{base.get('wsgi.url_scheme', 'http')}://{_host(base)}{quote(_wire(path))}"
+    query = base.get("QUERY_STRING")  # which a Location without path and query keeps (RFC 3986, 5.2.2)
+    here = f"{base.get('wsgi.url_scheme', 'http')}://{_host(base)}{quote(_wire(path))}{f'?{query}' if query else ''}"
     try:
         return urljoin(here, location)
     except ValueError:

@@ -11,6 +11,7 @@ from typing import Any, Callable, Iterable, Mapping, Optional
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from flowguard import refusals, replies
+from flowguard.body import hand_over_body
 from flowguard.config import Plan
 from flowguard.cookie import Found
 from flowguard.core.passage import Kind, Passage, Reason, Refusal
@@ -25,10 +26,8 @@ from flowguard.reading import (
     StartResponse,
     ask_for_the_page,
     ask_in_plain,
-    hand_over_body,
     is_preflight,
     methods_of,
-    new_body,
 )  # fmt: skip
 from flowguard.refusing import Refuser, mount_of, set_cookies
 from flowguard.replies import Response
@@ -67,7 +66,6 @@ class Gate:
             return replies.send(shut, environ, start_response)
         if self._options.preflight and not asked.methods.submission and is_preflight(environ):
             return self._app(environ, start_response)
-        new_body(environ)
         brought = self._brought(asked)
         try:
             judged = self._judge.judge(asked, brought.found)

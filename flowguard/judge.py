@@ -11,6 +11,7 @@ from typing import Any, Mapping, NamedTuple, Optional
 
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from flowguard.body import lost_body
 from flowguard.cookie import Found
 from flowguard.core.flow import Condition, Definition
 from flowguard.core.guidance import hoped
@@ -30,7 +31,7 @@ from flowguard.core.passage import (
 from flowguard.core.run import Run, Values
 from flowguard.handle import RunHandle
 from flowguard.keeping import Held, Keeper
-from flowguard.reading import Context, Environ, Methods, lost_body
+from flowguard.reading import Context, Environ, Methods
 
 # Why a run is not this visitor's at all: whoever it belongs to, nothing is done to it, and another begins with an id of
 # its own.

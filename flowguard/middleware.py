@@ -9,18 +9,20 @@ from __future__ import annotations
 import logging
 import os
 import time
-from typing import Any, Callable, Iterable, Optional, Sequence, Union
+from functools import partial
+from typing import Any, Callable, Iterable, NamedTuple, Optional, Sequence, Union
 from urllib.parse import unquote_to_bytes
 
 from flowguard import paths, replies
 from flowguard.answers import NOWHERE, Lookup, Place
+from flowguard.body import new_body
 from flowguard.config import Key, Plan, configure, signing_keys
 from flowguard.cookie import MAX_COOKIE, Attributes, Codec, Cookie, Seal
 from flowguard.core.flow import SAFE
 from flowguard.errors import ConfigError, Problem
 from flowguard.fences import Fence, Fenced, Fences
 from flowguard.files import read_file
-from flowguard.gate import Gate
+from flowguard.gate import Gate, Select
 from flowguard.hooks import Hooks
 from flowguard.instances import InstanceCookie
 from flowguard.keeping import Keeper
@@ -29,6 +31,7 @@ from flowguard.ledgers.base import Ledger
 from flowguard.ledgers.memory import MemoryLedger
 from flowguard.modes import ENFORCE
 from flowguard.notes import Notes
+from flowguard.parameters import Fork
 from flowguard.paths import Found, Misspelt, PathTable, TooLong
 from flowguard.reading import Application, Environ, StartResponse, is_speculation
 from flowguard.refusing import Refuser
@@ -122,6 +125,10 @@ class FlowGuard:
         gate = route.duty.now(environ)
         if gate is None:
             return self.app(environ, start_response)
+        new_body(environ)
+        choice = route.choose(environ) if isinstance(found, Found) else Choice(route.select)
+        if choice is None:
+            return self.app(environ, start_response)
         if is_speculation(environ):
             return gate.put_off(environ, start_response)
         if self._lonely and environ.get("wsgi.multiprocess"):
@@ -129,20 +136,20 @@ class FlowGuard:
         call = _Call(self)
         environ["flowguard.calls"] = (*under_way, call)
         try:
-            return self._judged(environ, start_response, found, route, gate)
+            return self._judged(environ, start_response, found, route, gate, choice)
         finally:
             call.open = False
 
     def _judged(
         self, environ: Environ, start_response: StartResponse, found: Union[Found, Misspelt, TooLong, Fenced],
-        route: Route, gate: Gate,
+        route: Route, gate: Gate, choice: Choice,
     ) -> Iterable[bytes]:  # fmt: skip
-        if not isinstance(found, Found):
+        if choice.doubtful or not isinstance(found, Found):
             spelling = found.path if isinstance(found, Misspelt) else None
-            return gate.refuse_path(environ, start_response, route.select, spelling)
+            return gate.refuse_path(environ, start_response, choice.select, spelling)
         if route.resets:
             return gate.reset(environ, start_response)
-        return gate.serve(environ, start_response, route.select, found.args, found.values)
+        return gate.serve(environ, start_response, choice.select, found.args, found.values)
 
     def _too_long(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """No flow can be asked of such a path, so it passes where none of them refuses anything."""
@@ -169,23 +176,56 @@ class _Call:
         self.guard, self.open = guard, True
 
 
+class Choice(NamedTuple):
+    """Which state each method of a request asks for; and whether that is doubtful, so that it must not pass."""
+
+    select: Select
+    doubtful: bool = False
+
+
 class Route:
-    """What stands at a rule: who is on duty for its flow, and which of its states a method asks for. otherwise: what
+    """What stands at a rule: who is on duty for its flow, and which of its states a request asks for. otherwise: what
     every method asks for, where no key of a state is there."""
 
-    __slots__ = ("_by_method", "_otherwise", "duty", "resets")
+    __slots__ = ("_by_method", "_choice", "_fork", "_otherwise", "duty", "resets")
 
     def __init__(self, duty: Duty, keys: Sequence[Key], otherwise: str = "", resets: bool = False) -> None:
         self.duty = duty
         self.resets = resets
-        self._by_method = {method: key.name for key in keys for method in key.methods or ()}
+        self._by_method = {method: key.name for key in reversed(keys) for method in key.methods or ()}
         unsafe = [key for key in keys if key.methods is None or key.methods - SAFE]
         self._otherwise = (*unsafe, *keys)[0].name if keys else otherwise
+        self._fork = Fork(keys) if any(key.parameters for key in keys) else None
+        self._choice = Choice(self.select)
 
     def select(self, method: str) -> str:
         """A method that no key of the path names is judged by its first key that takes an unsafe one or, if none
         does, by its first key."""
         return self._by_method.get(method, self._otherwise)
+
+    def choose(self, environ: Environ) -> Optional[Choice]:
+        """By the request's parameters, where the keys name some; None if it belongs to no flow."""
+        if self._fork is None:
+            return self._choice
+        return self._chosen(self._fork.of_request(environ, self.duty.gate.plan.options.max_body))
+
+    def choose_get(self, query: str) -> Optional[Choice]:
+        """The same for a GET of this query."""
+        return self._choice if self._fork is None else self._chosen(self._fork.of_query(query))
+
+    def _chosen(self, keys: Optional[Sequence[Key]]) -> Optional[Choice]:
+        if keys is None:
+            return Choice(self.select, doubtful=True)
+        return Choice(partial(_select, keys)) if keys else None
+
+
+def _select(keys: Sequence[Key], method: str) -> str:
+    """Of *keys* that match, those with most parameters first, the first that takes the method. Where none does, it is
+    judged by the best of them: the first that takes an unsafe one or, if none does, the first."""
+    best = [key for key in keys if len(key.parameters) == len(keys[0].parameters)]
+    takers = [key for key in keys if key.methods is None or method in key.methods]
+    unsafe = [key for key in best if key.methods is None or key.methods - SAFE]
+    return (*takers, *unsafe, *best)[0].name
 
 
 def _opened(ledger: Any) -> tuple[Optional[Ledger], tuple[Problem, ...]]:
@@ -281,10 +321,11 @@ class _Builder:
         return Jar(cookie, Notes(cookie.name, options.cookie_path, options.cookie_domain, secure))
 
     def _lookup(self, flow: str) -> Lookup:
-        """What stands at a PATH_INFO for a flow: where a redirect leads. Read as a GET of the declared spelling."""
+        """What stands at a PATH_INFO and a query for a flow: where a redirect leads. Read as a GET of the declared
+        spelling."""
         table, routes = self._table, self._routes
 
-        def lookup(path: str) -> Place:
+        def lookup(path: str, query: str) -> Place:
             found = table.find(path)
             if isinstance(found, Misspelt):
                 found = table.find(unquote_to_bytes(found.path).decode("latin-1"))
@@ -293,7 +334,10 @@ class _Builder:
             route = routes[found.index]
             if route.resets or route.duty.flow.name != flow:
                 return NOWHERE
-            name = route.select("GET")
+            choice = route.choose_get(query)
+            if choice is None or choice.doubtful:
+                return NOWHERE
+            name = choice.select("GET")
             return Place(name, name in route.duty.flow.states, found.values)
 
         return lookup

@@ -58,7 +58,7 @@ class Refuser:
         number, key = next(((n, key) for n, key in keys if key.methods is None or "GET" in key.methods), keys[0])
         path = self._table.build(self._numbers[number], dict(values))
         method = None if key.methods is None or "GET" in key.methods else min(key.methods, key="POST".__ne__)
-        return (None if path is None else mount_of(environ) + path), method
+        return (None if path is None else mount_of(environ) + path + key.query), method
 
     # --- what is to be said -------------------------------------------------------------------------------------
 

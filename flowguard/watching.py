@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from typing import Any, Callable, Iterable, Mapping, Optional, TypeVar, Union
 
+from flowguard.body import hand_over_body, lost_body, new_body
 from flowguard.cookie import Found
 from flowguard.core.flow import Condition
 from flowguard.core.following import as_if_legal
@@ -20,14 +21,7 @@ from flowguard.handle import RunHandle
 from flowguard.judge import Asked, Judge, Judged
 from flowguard.modes import ENFORCE, OFF
 from flowguard.notes import NO_NOTE
-from flowguard.reading import (
-    Environ,
-    StartResponse,
-    hand_over_body,
-    is_preflight,
-    lost_body,
-    new_body,
-)
+from flowguard.reading import Environ, StartResponse, is_preflight
 from flowguard.searching import Search
 from flowguard.visit import Headers, Visit
 
@@ -103,7 +97,6 @@ class Watch(Gate):
     ) -> Optional[_WatchedVisit]:
         if self._options.preflight and is_preflight(environ):
             return None
-        new_body(environ)
         asked = self._asked(environ, select, args, values)
         brought = self._brought(asked)._replace(note=NO_NOTE)
         judged = self._judge.judge(asked, brought.found)

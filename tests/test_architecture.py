@@ -12,11 +12,11 @@ PACKAGE = Path(__file__).parent.parent / "flowguard"
 LAYERS = [
     {"errors"},
     {"core"},
-    {"texts", "spelling", "patterns", "findings", "modes"},
+    {"texts", "spelling", "patterns", "findings", "modes", "body", "forms"},
     {"config", "paths", "cookie", "ledgers", "pages", "replies"},
     {"refusals", "flow", "reading", "answers", "handle", "notes", "searching", "fences", "diagram", "users",
      "instances"},
-    {"files", "hooks", "records", "exchange", "overlaps"},
+    {"files", "hooks", "records", "exchange", "overlaps", "parameters"},
     {"keeping", "operating"},
     {"judge", "withholding"},
     {"tracing"},

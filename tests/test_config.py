@@ -241,6 +241,36 @@ def test_a_key(written, rule, methods):
     assert plan({written: {}}).keys == (Key(written, rule, methods, written),)
 
 
+@pytest.mark.parametrize(("written", "rule", "parameters", "query"), [
+    pytest.param("/a?x=1", "/a", (("x", "1"),), "?x=1", id="names a parameter and its value"),
+    pytest.param("/a?x", "/a", (("x", None),), "?x=", id="leaves its value open"),
+    pytest.param("/a?x=", "/a", (("x", ""),), "?x=", id="names an empty value"),
+    pytest.param("POST /a?z=1&x=2", "/a", (("x", "2"), ("z", "1")), "?x=2&z=1", id="names several, in any order"),
+    pytest.param("/a?@t=re+g/i%2Bs%26t", "/a", (("@t", "re g/i+s&t"),), "?@t=re%20g/i%2Bs%26t", id="encodes them"),
+    pytest.param("/a?x=\u00e4&y=%E4", "/a", (("x", "\u00e4"), ("y", "\udce4")), "?x=%C3%A4&y=%E4",
+                 id="says in which bytes it is sent"),
+    pytest.param("/a/?x=/b?c=d", "/a/", (("x", "/b?c=d"),), "?x=/b%3Fc%3Dd", id="holds a path in a value"),
+    pytest.param('/<any("a?"):y>?x=1', '/<any("a?"):y>', (("x", "1"),), "?x=1", id="has a ? in a variable"),
+])  # fmt: skip
+def test_a_key_with_parameters(written, rule, parameters, query):
+    (key,) = plan({written: {}}).keys
+    assert (key.written, key.name, key.rule, key.parameters) == (written, written, rule, parameters)
+    assert key.query == query
+
+
+@pytest.mark.parametrize("declared", [
+    pytest.param({"/a?x=1": {}, "/a?x=2": {}, "/a": {}}, id="values that exclude each other"),
+    pytest.param({"/a?x=1": {}, "/a?x=2&y": {}, "/a": {}}, id="more or fewer of them"),
+    pytest.param({"GET /a?x": {}, "POST /a?y": {}}, id="other methods"),
+    pytest.param({"/a?x": {}, "/a?y": {}, "/a?x&y": {}}, id="a third key with the parameters of both"),
+    pytest.param({"/a?x=1": {}, "/a?y": {}, "/a?x&y": {}}, id="a third key that both imply"),
+    pytest.param({"GET,POST /a?x": {}, "POST,PUT /a?y": {}, "POST /a?x&y": {}}, id="a third key for what they share"),
+    pytest.param({"/a?x": {}, "POST,PUT /a?y": {}, "POST /a?x&y": {}, "PUT /a?x&y": {}}, id="a key for each of these"),
+])  # fmt: skip
+def test_keys_with_parameters_may_share_a_path_that_have(declared):
+    assert [key.written for key in plan(declared).keys] == list(declared)
+
+
 @pytest.mark.parametrize(("declared", "get", "unsafe"), [
     pytest.param({"/a": {"state": "s"}}, True, True, id="all methods"),
     pytest.param({"GET /a": {"state": "s"}}, True, False, id="only a GET"),
@@ -258,6 +288,11 @@ def test_a_state_takes(declared, get, unsafe):
     pytest.param({"GET /a": {"state": "s"}, "POST /a": {}}, False, id="not if another key of its path takes one"),
     pytest.param({"POST /a": {}, "GET /a": {"state": "s"}}, False, id="not if that key stands before it"),
     pytest.param({"PUT /a": {}, "POST /a": {"state": "s"}}, True, id="it names one, though another key does too"),
+    pytest.param({"POST /a": {}, "GET /a?x": {"state": "s"}}, True, id="another key takes one with fewer parameters"),
+    pytest.param({"/a": {}, "GET /a?x": {"state": "s"}}, False, id="not if that one takes all methods"),
+    pytest.param({"GET /a?x": {"state": "s"}, "/a?x&y": {}}, True, id="a key with more parameters takes all methods"),
+    pytest.param({"GET /a?x=1": {"state": "s"}, "/a?x=2": {}}, True, id="a key with another value does"),
+    pytest.param({"GET /a?x": {"state": "s"}, "POST /a?x": {}}, False, id="not if a key with the same takes one"),
 ])  # fmt: skip
 def test_a_submission_is_judged_as_a_state_where(declared, submission):
     assert plan(declared).definition.states["s"].submission is submission
@@ -322,6 +357,7 @@ def never() -> bool:
 
 KEY_FORM = "Write a path that begins with '/', after methods if need be: 'GET,POST /charge'."
 METHODS = "Name different methods in each, or remove one."
+PARAMETER = "Write '?name=value', or '?name' for any value."
 NAME = "Write 1 to 64 letters, digits, '-' or '_'."
 COOKIE_PATH = "Write a path that begins with '/', in printable ASCII without ';'."
 STATUS = "Write a status from 100 to 599, or a Location glob such as '/thanks*'."
@@ -349,9 +385,55 @@ OF_A_FLOW = [
     pytest.param({" /a": {}}, [f"flow[' /a']: '' is no method. {KEY_FORM}"], id="a space in front"),
     pytest.param({"GET;POST /a": {}}, [f"flow['GET;POST /a']: 'GET;POST' is no method. {KEY_FORM}"], id="odd methods"),
     pytest.param({"PUT,put /a": {}}, ["flow['PUT,put /a']: names PUT twice. Remove one."], id="a method twice"),
-    pytest.param({"/a?step=1": {}}, [
-        "flow['/a?step=1']: has parameters ('?'), which this version does not have. Write the path alone.",
-    ], id="parameters"),
+    pytest.param({"/a?": {}}, [
+        f"flow['/a?']: has a parameter without a name. {PARAMETER}",
+    ], id="a question mark without parameters"),
+    pytest.param({"/a?x&=2": {}}, [
+        f"flow['/a?x&=2']: has a parameter without a name. {PARAMETER}",
+    ], id="a parameter without a name"),
+    pytest.param({"/a?+=2": {}}, [
+        f"flow['/a?+=2']: has a parameter without a name. {PARAMETER}",
+    ], id="a parameter whose name is a space"),
+    pytest.param({"/a?x=1&%78": {}}, [
+        "flow['/a?x=1&%78']: names the parameter 'x' twice. Remove one.",
+    ], id="a parameter twice"),
+    pytest.param({"/a?x#top": {}}, [
+        "flow['/a?x#top']: holds '#' in its parameters. Write it percent-encoded: '%23'.",
+    ], id="a fragment"),
+    pytest.param({"/a?x=1;y=2": {}}, [
+        "flow['/a?x=1;y=2']: holds ';' in its parameters. Write it percent-encoded: '%3B'.",
+    ], id="a semicolon between parameters"),
+    pytest.param({"/a?x=a b": {}}, [
+        "flow['/a?x=a b']: holds ' ' in its parameters. Write it percent-encoded: '%20'.",
+    ], id="a space in a value"),
+    pytest.param({"/a?x=50%": {}}, [
+        "flow['/a?x=50%']: holds '%' in its parameters. Write it percent-encoded: '%25'.",
+    ], id="a percent sign that encodes nothing"),
+    pytest.param({"/a?x=%00": {}}, [
+        "flow['/a?x=%00']: has a control character in its parameter 'x=%00'. Remove it.",
+    ], id="a control character in a value"),
+    pytest.param({"/a?x=1": {}, "POST /a?x=1": {}}, [
+        f"flow['POST /a?x=1']: is the path of '/a?x=1' too, and '/a?x=1' takes every method. {METHODS}",
+    ], id="the same parameters and a method of them all"),
+    pytest.param({"/a?x=1": {}, "/a?y": {}}, [
+        "flow['/a?y']: could match a request as well as '/a?x=1': one with ?x=1&y=. Declare that, too, or name "
+        "different methods in each.",
+    ], id="parameters that one request may have"),
+    pytest.param({"/a?x": {}, "/a?x=": {}}, [
+        "flow['/a?x=']: could match a request as well as '/a?x': one with ?x=. Declare that, too, or name "
+        "different methods in each.",
+    ], id="any value and a value"),
+    pytest.param({"GET,POST /a?x": {}, "POST,PUT /a?y": {}, "PUT /a?x&y": {}}, [
+        "flow['POST,PUT /a?y']: could match a request as well as 'GET,POST /a?x': one with ?x=&y=. Declare that, too, "
+        "or name different methods in each.",
+    ], id="parameters that one request may have, and a third key that does not take its method"),
+    pytest.param({"/a?x": {}, "/a?y": {}, "POST /a?x&y": {}}, [
+        "flow['/a?y']: could match a request as well as '/a?x': one with ?x=&y=. Declare that, too, or name "
+        "different methods in each.",
+    ], id="parameters that one request may have, and a third key that takes not all methods"),
+    pytest.param({"/order?step=1": {"to": ["/order"]}}, [
+        "flow['/order?step=1'].to[0]: no state '/order'. Did you mean '/order?step=1'?",
+    ], id="a path for a name that has parameters, too"),
     pytest.param({"/a": {}, "POST /a": {}}, [
         f"flow['POST /a']: is the path of '/a' too, and '/a' takes every method. {METHODS}",
     ], id="a method of a path that takes all"),

@@ -12,6 +12,7 @@ from typing import Any, Callable, Iterator, Mapping, NamedTuple, Optional, Seque
 
 from flowguard.config.crosschecks import check_together, read_draft
 from flowguard.config.draft import CheckRules, Declared, Draft, Entry
+from flowguard.config.keys import Parameters, query_of
 from flowguard.config.places import Place, kind
 from flowguard.config.safeguards import signing_keys
 from flowguard.config.settings import FLOW_OPTIONS, GUARD_OPTIONS, STATE_KEYS, read, unknown_option
@@ -29,7 +30,7 @@ class Key(NamedTuple):
 
     written: as the deployer wrote it. rule: its werkzeug rule. methods: upper case, None for all of them; HEAD and
     OPTIONS are among them where GET is. name: the state or companion that it belongs to. alias: which is declared at
-    another key.
+    another key. parameters: names and values, None for any value, in the order of names.
     """
 
     written: str
@@ -37,6 +38,12 @@ class Key(NamedTuple):
     methods: Optional[frozenset[str]]
     name: str
     alias: bool = False
+    parameters: Parameters = ()
+
+    @property
+    def query(self) -> str:
+        """What a URL of this key ends in: a question mark and the parameters; nothing where it has none."""
+        return f"?{query_of(self.parameters)}" if self.parameters else ""
 
 
 @dataclass(frozen=True)
@@ -105,7 +112,8 @@ def _plan(flow: Draft) -> Plan:
         reject=options["reject"],
     )
     keys = tuple(
-        Key(entry.written, entry.rule, entry.methods, entry.name, entry.alias is not None) for entry in flow.entries
+        Key(entry.written, entry.rule, entry.methods, entry.name, entry.alias is not None, entry.parameters)
+        for entry in flow.entries
     )
     return Plan(definition, keys, Options(**{one.name: own[one.name] for one in fields(Options)}), flow.place.path)
 

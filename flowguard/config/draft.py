@@ -11,6 +11,7 @@ from typing import Any, Callable, Mapping, NamedTuple, Optional, Sequence
 
 from flowguard.config import checks, keys
 from flowguard.config.checks import Reference
+from flowguard.config.keys import Parameters, implied
 from flowguard.config.places import WRONG, Place, kind
 from flowguard.config.settings import FLOW_OPTIONS, STATE_KEYS, read, unknown_key, unknown_option
 from flowguard.core.flow import SAFE, Condition
@@ -54,6 +55,7 @@ class Entry:
     given: Mapping[Any, Any] = field(default_factory=dict)
     rule: str = ""
     methods: Optional[frozenset[str]] = None
+    parameters: Parameters = ()
     alias: Optional[str] = None
     values: dict[str, Any] = field(default_factory=dict)
 
@@ -74,6 +76,11 @@ class Entry:
     def maker(self) -> str:
         """The key that makes it a companion."""
         return "undoes" if self.undoing else "within"
+
+    @property
+    def unsafe(self) -> bool:
+        """Does it take an unsafe method?"""
+        return self.methods is None or bool(self.methods - SAFE)
 
     @property
     def references(self) -> list[Reference]:
@@ -119,18 +126,29 @@ class Draft:
     def takes(self) -> Mapping[str, Takes]:
         """What the paths of each state and companion take."""
         found: dict[str, Takes] = {}
-        judges: dict[str, str] = {}  # of each path where no key takes an unsafe method: whom the first key belongs to
         for entry in self.entries:
             methods = entry.methods
-            unsafe = methods is None or bool(methods - SAFE)
             before = found.get(entry.name, Takes())
-            found[entry.name] = Takes(before.get or methods is None or "GET" in methods, before.unsafe or unsafe)
-            judges.setdefault(entry.rule, entry.name)
+            found[entry.name] = Takes(before.get or methods is None or "GET" in methods, before.unsafe or entry.unsafe)
+        judges = {entry.name for entry in self._judges}
+        return {name: takes._replace(submission=takes.unsafe or name in judges) for name, takes in found.items()}
+
+    @property
+    def _judges(self) -> list[Entry]:
+        """Who judges a method that no key names: for each path and its parameters, if none of the keys there takes an
+        unsafe method, the first; but not where a key with fewer of these parameters takes all methods."""
+        alike: dict[tuple[str, Parameters], list[Entry]] = {}
+        takers: dict[str, list[Parameters]] = {}  # of each path: the keys that take all methods
         for entry in self.entries:
-            if entry.methods is None or entry.methods - SAFE:
-                judges.pop(entry.rule, None)
-        judged = set(judges.values())
-        return {name: takes._replace(submission=takes.unsafe or name in judged) for name, takes in found.items()}
+            alike.setdefault((entry.rule, entry.parameters), []).append(entry)
+            if entry.methods is None:
+                takers.setdefault(entry.rule, []).append(entry.parameters)
+        return [
+            group[0]
+            for (rule, parameters), group in alike.items()
+            if not any(entry.unsafe for entry in group)
+            and not any(implied(fewer, dict(parameters)) for fewer in takers.get(rule, ()))
+        ]
 
 
 def _name(options: Mapping[str, Any]) -> str:
@@ -152,7 +170,7 @@ def _entry(written: Any, value: Any, flow: Place) -> Entry:
     entry = Entry(str(written), Place(flow.item(written).path, []))
     read_key = keys.parse(written, entry.place)
     if read_key is not WRONG:
-        entry.rule, entry.methods = read_key
+        entry.rule, entry.methods, entry.parameters = read_key
     if isinstance(value, str):
         entry.alias = value
     elif isinstance(value, Mapping):
