@@ -26,6 +26,14 @@ class Field(NamedTuple):
     value: Optional[bytes]
 
 
+def is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 # In these, a byte below 128 is the ASCII character: a name or value in ASCII has one spelling.
 _CHARSET = re.compile(rb"utf-?8|(?:us-)?ascii|latin-?1|iso-8859-\d+|(?:windows|cp)-?125\d|koi8-[ru]", re.IGNORECASE)
 _CHARSET_FIELD = b"_charset_"  # browsers tell the form's charset in a hidden field of this name (HTML, 4.10.22.4)
@@ -50,7 +58,10 @@ _IDENTITY = (b"7bit", b"8bit", b"binary")
 
 
 def urlencoded(data: bytes) -> Iterator[Field]:
-    """The fields of a query or of a form. Where `;` stands for itself, old libraries part fields by it."""
+    """The fields of a query or of a form. Where `;` stands for itself, old libraries part fields by it. Raises Doubtful
+    for bytes that are not UTF-8: where they should have been encoded, werkzeug sees no fields at all."""
+    if not is_utf8(data):
+        raise Doubtful
     for piece in set(data.replace(b"+", b" ").split(b"&")):  # the same twice is the same once
         if b";" in piece:
             yield from (Field(_pair(part).name, None) for part in set(piece.split(b";")))

@@ -16,7 +16,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from flowguard.body import Body, Environ, buffer_body, declared_length, has_end
 from flowguard.config import Key
 from flowguard.config.keys import implied
-from flowguard.forms import Doubtful, Field, form, urlencoded
+from flowguard.forms import Doubtful, Field, form, is_utf8, urlencoded
 from flowguard.spelling import FILTER, LONG, ODD, fold, thorough
 
 Values = Mapping[bytes, bytes]
@@ -95,7 +95,7 @@ class Named:
         """Could an application take *value* for one of the fixed ones, though it is none of them?"""
         if not self._values or value in self._values:
             return False
-        if len(value) > LONG or not _is_utf8(value):
+        if len(value) > LONG or not is_utf8(value):
             return True
         readings = _readings([value])
         if not self._forms.isdisjoint(_folded(readings)):
@@ -146,14 +146,6 @@ def _wire(text: str) -> bytes:
         return text.encode("latin-1")
     except UnicodeEncodeError:
         return text.encode("utf-8", "surrogatepass")
-
-
-def _is_utf8(data: bytes) -> bool:
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _bytes(text: str) -> bytes:
