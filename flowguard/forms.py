@@ -148,6 +148,8 @@ def _part(data: Data, start: int, end: int) -> Field:
 
 
 def _headers(block: bytes) -> dict[bytes, bytes]:
+    if not is_utf8(block):  # werkzeug would see no fields at all
+        raise Doubtful
     found: dict[bytes, bytes] = {}
     for line in block.split(b"\r\n"):
         name, colon, value = line.partition(b":")

@@ -134,6 +134,7 @@ def test_a_form_without_fields_is_read():
     pytest.param(part(b'Content-Disposition: form-data;\r\n name="step"'), id="a folded header"),
     pytest.param(part(b'Content-Disposition : form-data; name="step"'), id="a space before the colon"),
     pytest.param(part(b'Content-Disposition: form-data; name="st\0ep"'), id="a control character in a header"),
+    pytest.param(part(b'Content-Disposition: form-data; name="a"; filename="\xe4"'), id="a header that is not UTF-8"),
     pytest.param(part(NAMED + b"\r\nContent-Type: multipart/mixed; boundary=Y"), id="parts within a part"),
     pytest.param(part(NAMED + b"\r\nContent-Type: text/plain; charset=utf-16"), id="a charset of its own"),
     pytest.param(part(NAMED + b"\r\nContent-Transfer-Encoding: base64", b"Mw=="), id="an encoding of its own"),

@@ -908,6 +908,23 @@ def test_an_application_can_say_what_its_answer_means():
     visitor.go("/payment")
 
 
+def test_parameters_tell_the_pages_of_a_path_apart():
+    bare = Application()
+    visitor = Visitor(run(block_of("Parameters"), bare)["application"])
+    visitor.go("/index.php", "/index.php?step=2", "/index.php?step=9")
+    assert location(visitor.get("/index.php?step=1&step=2")) == "/index.php?step=2"
+    assert reason(visitor.post("/order", data={"action": "place_order"})) == "illegal"
+    assert reason(visitor.post("/order", data={"preview": "", "action": "place_order"})) == "illegal"
+    assert reason(visitor.post("/order", data={"preview": "yes"})) is None
+    for doubtful in ({"action": ["x", "place_order"]}, {"Action": "place_order"}, {"action[]": "place_order"}):
+        assert reason(visitor.post("/order", data=doubtful)) == "path"
+    assert reason(visitor.post("/order", json={"action": "place_order"})) == "path"
+    assert reason(visitor.get("/index.php?step=02")) == "path"
+    assert reason(visitor.post("/order", data={"action": "place_order", "card": "4111"})) is None
+    assert bare.form == b"action=place_order&card=4111"
+    assert reason(visitor.post("/order", data={"action": "place_order"})) == "duplicate"
+
+
 def test_a_flow_is_declared_beside_the_views():
     bare = Application(lambda method, path: "/welcome" if method == "POST" else None)
     space = run(block_of("If you can change a line of the application", 1), bare)
