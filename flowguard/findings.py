@@ -101,6 +101,10 @@ FINDINGS: Mapping[str, Words] = {
         "it takes every path below {below!r}, also of pages that nobody thought of: all of them count as this state.",
         "Name the paths one by one, and keep the rest out by `fence` = [{below!r}].",
     ),
+    "parameters-only": Words(
+        "every key of {rule!r} names parameters: a request that leaves them out belongs to no flow, and passes.",
+        "Declare {rule!r} as well, unless the application does nothing there.",
+    ),
     "large-cookie": Words(
         "its cookie can grow to {size:,} bytes, and some servers take no more than 3,900 bytes of headers in all.",
         "Split the flow, or leave out transitions that lead back.",

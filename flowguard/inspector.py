@@ -91,6 +91,14 @@ def _loose_rules(gate: Gate) -> Iterator[Finding]:
             yield finding("loose-rule", f"{plan.where}[{key.written!r}]", below=below)
 
 
+def _parameters_only(gate: Gate) -> Iterator[Finding]:
+    plan = gate.plan
+    plain = {key.rule for key in plan.keys if not key.parameters}
+    named = {key.rule: key.written for key in reversed(plan.keys) if key.rule not in plain}
+    for rule, written in sorted(named.items()):
+        yield finding("parameters-only", f"{plan.where}[{written!r}]", rule=rule)
+
+
 def _large_cookie(gate: Gate) -> Iterator[Finding]:
     if gate.largest_cookie > LARGE_COOKIE:
         yield finding("large-cookie", gate.plan.where, size=gate.largest_cookie)
@@ -112,7 +120,7 @@ def _insecure_cookie(gate: Gate) -> Iterator[Finding]:
 
 
 _LOOKS: tuple[Callable[[Gate], Iterator[Finding]], ...] = (
-    _loose_rules, _large_cookie, _strict_cookie, _insecure_cookie,
+    _loose_rules, _parameters_only, _large_cookie, _strict_cookie, _insecure_cookie,
 )  # fmt: skip
 
 

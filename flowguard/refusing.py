@@ -53,11 +53,18 @@ class Refuser:
         return None if name is None else self.way(name, self._varying(values), environ)[0]
 
     def way(self, name: str, values: Values, environ: Environ) -> tuple[Optional[str], Optional[str]]:
-        """The URL of a state, below the mount point, and the method that it takes where that is not GET."""
+        """The URL of a state, below the mount point, and the method that it takes where that is not GET. Of its paths,
+        the first that takes a GET and whose variables are known; or else the first."""
         keys = [(number, self._plan.keys[number]) for number in self._plan.paths[name]]
-        number, key = next(((n, key) for n, key in keys if key.methods is None or "GET" in key.methods), keys[0])
-        path = self._table.build(self._numbers[number], dict(values))
-        method = None if key.methods is None or "GET" in key.methods else min(key.methods, key="POST".__ne__)
+        known = dict(values)
+        gettable = [(number, key) for number, key in keys if key.methods is None or "GET" in key.methods]
+        for number, key in gettable:
+            path = self._table.build(self._numbers[number], known)
+            if path is not None:
+                return mount_of(environ) + path + key.query, None
+        number, key = (gettable or keys)[0]
+        path = self._table.build(self._numbers[number], known)
+        method = None if gettable or key.methods is None else min(key.methods, key="POST".__ne__)
         return (None if path is None else mount_of(environ) + path + key.query), method
 
     # --- what is to be said -------------------------------------------------------------------------------------

@@ -89,6 +89,8 @@ SLIPS = [
          {"/orders/new": {"to": ["/orders/<int:id>"]}, "/orders/<int:id>": END}),
     Slip("loose-rule", "flow['/shop/<path:page>']", {"/shop/<path:page>": END}, {"/shop/<path:page>": END}, {},
          {"fence": ["/shop/"]}),
+    Slip("parameters-only", "flow['/p?step=2']", {"/cart": {"to": ["/p?step=2"]}, "/p?step=2": END},
+         {"/cart": {"to": ["/p?step=2"]}, "/p?step=2": END, "/p": "/cart"}),
     Slip("large-cookie", "flow", variables(12), variables(9)),
     Slip("strict-cookie", "flow(cookie_samesite)", CARD, CARD, {"cookie_samesite": "Strict"}, {}),
     Slip("insecure-cookie", "flow(cookie_secure)", SHOP, SHOP, {"cookie_secure": False}, {}),

@@ -323,6 +323,11 @@ def test_a_flow_may_not_be_named_like_anothers_note():
         FlowGuard(Application(), flows, secret_key=SECRET)
 
 
+def test_a_target_is_the_first_of_its_paths_whose_variables_are_known():
+    visitor, _ = guarded({"/o/<int:id>/cart": {"state": "cart", "to": ["/pay"]}, "/cart": "cart", "/pay": {}})
+    assert (visitor.get("/pay").verdict, visitor.get("/pay").location) == ((303, "not_started"), "/cart")
+
+
 def test_a_script_of_htmx_is_told_where_the_page_should_go():
     visitor, _ = shop("GET /cart")
     response = visitor.call("POST", "/pay", HTTP_HX_REQUEST="true")

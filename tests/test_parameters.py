@@ -27,7 +27,7 @@ MULTIPART = "multipart/form-data; boundary=X"
 def fork(*written: str) -> Fork:
     """Of a path whose keys are these, each the state of its own name."""
     keys = [(key, parse(key, Place("", []))) for key in written]
-    return Fork([Key(key, read.rule, read.methods, key, read.parameters) for key, read in keys])
+    return Fork([Key(key, read.rule, read.methods, key, parameters=read.parameters) for key, read in keys])
 
 
 def request(query: str = "", body: bytes = b"", kind: str = FORM, **more: Any) -> dict[str, Any]:

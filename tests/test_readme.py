@@ -683,7 +683,7 @@ def test_numbers_of_the_code_are_told_as_they_are():
 
 
 def test_it_is_not_longer_than_a_reader_bears():
-    assert len(README.splitlines()) <= 1_300
+    assert len(README.splitlines()) <= 1_500
     assert max(len(line) for line in README.splitlines() if not line.startswith("|")) <= 160
 
 
