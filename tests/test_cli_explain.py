@@ -154,6 +154,13 @@ def test_a_responder_of_ones_own_answers_here_too(capsys):
     assert "  answer   307 to /queue, from the guard\n" in told
 
 
+def test_parameters_are_found_in_query_and_form(capsys):
+    text = ('[paths."/shop.php"]\nto = ["two"]\n[paths."GET /shop.php?step=2"]\nstate = "two"\nto = ["pay"]\n'
+            '[paths."POST /shop.php?pay"]\nstate = "pay"\n')  # fmt: skip
+    told = explained(capsys, "GET /shop.php", "GET /shop.php?step=2", "POST /shop.php pay=now", text=text)[-1]
+    assert told.endswith("  run      /shop.php -> two -> pay (done), finished")
+
+
 def test_of_several_flows_each_run_is_told(capsys):
     text = '[[flow]]\nname = "one"\n[flow.paths."/a"]\n[[flow]]\nname = "two"\n[flow.paths."/b/<int:id>"]\n'
     told = explained(capsys, "GET /b/7", text=text)[0]
