@@ -18,7 +18,6 @@ from __future__ import annotations
 import os
 import re
 import sys
-from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Callable, Container, Iterable, Iterator, Mapping, Optional, Sequence, Union
@@ -72,7 +71,7 @@ class Configuration:
         read(options, known, lambda name: Place(name, problems), unknown_option)
         if problems:
             return replace(self, problems=(*self.problems, *problems))
-        flows = tuple(_with(flow, _only(options, FLOW_OPTIONS)) for flow in self.flows)
+        flows = tuple(with_options(flow, _only(options, FLOW_OPTIONS)) for flow in self.flows)
         return replace(self, flows=flows, guard={**self.guard, **_only(options, GUARD_OPTIONS)})
 
 
@@ -92,6 +91,11 @@ def read_file(path: Union[str, os.PathLike[str]]) -> Configuration:
     guard = _guard(document.pop("guard", {}), at("guard"))
     flows = [_flow(table, f"{file}: ", where, known) for table, where, known in _flow_tables(document, at)]
     return Configuration(tuple(flow for flow in flows if flow is not None), guard, tuple(problems))
+
+
+def with_options(flow: Flow, options: Mapping[str, Any]) -> Flow:
+    """A flow of a file anew, with *options* in place of its own."""
+    return _made(flow.paths, {**flow.options, **options}, flow.origin)
 
 
 def read_ledger(value: Any, place: Place) -> Any:
@@ -170,15 +174,13 @@ def _flow(table: Mapping[str, Any], origin: str, at: At, known: Sequence[str]) -
     if not isinstance(paths, dict):
         at("paths").wrong(f'is {kind(paths)}. Write a table for each path, such as [paths."/cart"].')
         return None
-    flow = Flow(paths, **_only(table, FLOW_OPTIONS))
+    return _made(paths, _only(table, FLOW_OPTIONS), origin)
+
+
+def _made(paths: Mapping[str, Any], options: Mapping[str, Any], origin: str) -> Flow:
+    flow = Flow(paths, **options)
     flow.origin = origin
     return flow
-
-
-def _with(flow: Flow, options: Mapping[str, Any]) -> Flow:
-    changed = copy(flow)
-    changed.options = {**flow.options, **options}
-    return changed
 
 
 def _only(options: Mapping[str, Any], known: Container[str]) -> dict[str, Any]:

@@ -21,7 +21,6 @@ from flowguard.cookie import MAX_COOKIE, Attributes, Codec, Cookie, Seal
 from flowguard.core.flow import SAFE
 from flowguard.errors import ConfigError, Problem
 from flowguard.fences import Fence, Fenced, Fences
-from flowguard.files import read_file
 from flowguard.gate import Gate, Select
 from flowguard.hooks import Hooks
 from flowguard.instances import InstanceCookie
@@ -35,6 +34,7 @@ from flowguard.parameters import Fork
 from flowguard.paths import Found, Misspelt, PathTable, TooLong
 from flowguard.reading import Application, Environ, StartResponse, is_speculation
 from flowguard.refusing import Refuser
+from flowguard.switching import read_followed
 from flowguard.users import Users
 from flowguard.visit import Jar, Kit, Pages
 from flowguard.watching import Duty, Watch
@@ -90,10 +90,10 @@ class FlowGuard:
         """A guard whose flows and options stand in the TOML file at *path* (see `flowguard.files`).
 
         secret_key: as ever; it is the one thing that a file can't have. overrides: options that count in place of the
-        file's: those of a flow for every flow in it. Raises `ConfigError`, which names file and key path of each
-        problem.
+        file's: those of a flow for every flow in it. The modes of the flows, unless overridden, may be changed in the
+        file while the server runs. Raises `ConfigError`, which names file and key path of each problem.
         """
-        found = read_file(path).override(overrides)
+        found = read_followed(path, overrides)
         problems = list(found.problems)
         try:
             if found.flows:

@@ -27,14 +27,16 @@ class ModeFile:
     """The mode that a file says: call it. The file is looked at once a second at most, and read again when it changed.
 
     path: the file. read: what makes a mode of the path; raises OSError or ValueError where that is not possible, which
-    comes through when this is made. Later it is logged, once, and the last mode stays. clock: seconds, monotonic.
+    comes through when this is made. Later it is logged, once, and the last mode stays. clock: seconds, monotonic. of:
+    whose mode it is, for the log, where the file has several.
     """
 
     def __init__(
         self, path: Union[str, os.PathLike[str]], read: Callable[[str], str] = word_in,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.monotonic, of: str = "",
     ) -> None:  # fmt: skip
         self.path = os.fspath(path)
+        self._what = f"the mode of {of!r}" if of else "the mode"
         self._read, self._clock = read, clock
         self._seen = _stamp(self.path)  # before it is read: what is written meanwhile is read again
         self._mode = read(self.path)
@@ -58,10 +60,10 @@ class ModeFile:
         try:
             mode = self._read(self.path)
         except (OSError, ValueError) as error:
-            logger.error("the mode stays %r: %s %s", self._mode, self.path, reason(error))
+            logger.error("%s stays %r: %s %s", self._what, self._mode, self.path, reason(error))
             return
         if mode != self._mode:
-            logger.warning("the mode is %r now, and was %r: %s", mode, self._mode, self.path)
+            logger.warning("%s is %r now, and was %r: %s", self._what, mode, self._mode, self.path)
             self._mode = mode
 
 

@@ -17,7 +17,7 @@ LAYERS = [
     {"refusals", "flow", "reading", "answers", "handle", "notes", "searching", "fences", "diagram", "users",
      "instances"},
     {"files", "hooks", "records", "exchange", "overlaps", "parameters"},
-    {"keeping", "operating"},
+    {"keeping", "operating", "switching"},
     {"judge", "withholding"},
     {"tracing"},
     {"visit"},
