@@ -10,7 +10,7 @@ import hashlib
 import re
 from base64 import urlsafe_b64encode
 
-from flowguard.cookie import ABSENT, MAX_CANDIDATES, Attributes, Codec, Cookie, Found, Seal
+from flowguard.cookie import MAX_CANDIDATES, Attributes, Codec, Cookie, Found, Seal
 from flowguard.core.run import Run, Values
 
 MOST = 4  # runs of a flow that a browser holds at a time
@@ -32,11 +32,10 @@ class InstanceCookie(Cookie):
         self.longest += 1 + DIGEST
 
     def read(self, header: str, values: Values = ()) -> Found:
-        """The run of the path's instance; and what there is of others."""
+        """The run of the path's instance; and what there is of others. A path that has none (a reset, another spelling)
+        has no run."""
         value = dict(values).get(self._variable)
-        if value is None:  # no instance can be told: another spelling of a path
-            return ABSENT
-        name = self._name(value)
+        name = "" if value is None else self._name(value)
         pairs = self._pattern.findall(header) if self._stem in header else []
         found = self._newest([token for other, token in pairs if other == name])
         others = dict(pair for pair in pairs if pair[0] != name)

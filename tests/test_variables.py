@@ -334,6 +334,9 @@ def test_a_cross_site_request_that_brings_other_orders_may_get_a_cookie():
     assert visitor.get("/orders/7/address", **cross).cookies == []
     walk(visitor, 7, "/address")
     assert len(visitor.get("/orders/8/address", **cross).cookies) == 1
+    again, _ = ordering(reset="/again")
+    again.jar.update(visitor.jar)
+    assert len(again.post("/again", **cross).cookies) == 2
 
 
 def test_a_visitor_is_told_why_and_not_led_in_circles():
