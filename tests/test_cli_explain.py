@@ -108,7 +108,7 @@ def test_a_form_is_sent_and_time_passes(capsys):
     assert [" ".join(one.splitlines()[1].split()[:2]) for one in told] == [
         "passed by", "refused too_fast,", "refused too_fast,", "refused condition,", "passed by",
     ]  # fmt: skip
-    assert told[2].startswith("POST /b  (29.5 s later)\n")
+    assert told[2].startswith("POST /b terms=yes  (29.5 s later)\n")
 
 
 def test_what_belongs_to_no_flow_and_what_the_guard_answers_itself_is_told(capsys):

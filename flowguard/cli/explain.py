@@ -152,7 +152,7 @@ def _play(
     clock.now += wait
     told = visitor.ask(request, reply)
     waited = f"  ({wait:g} s later)" if wait else ""
-    print(paint(f"{request.method} {request.path}", "bold") + waited)
+    print(paint(" ".join(filter(None, request)), "bold") + waited)
     for name, text in (*_of_the_request(told), *_of_the_answer(told)):
         style = {"passed": "green", "refused": "red"}.get(name, "dim")
         print(f"  {paint(name.ljust(8), style)} {text}")
