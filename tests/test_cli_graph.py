@@ -45,6 +45,7 @@ def test_other_programs_get_their_language(format, first, capsys):
     assert capsys.readouterr().out.splitlines()[0] == first
 
 
+@pytest.mark.slow  # Graphviz comes along for Python 3.10 and newer
 def test_svg_is_what_the_extra_makes_of_it(capsys):
     pytest.importorskip("pygraphviz")
     assert main(["graph", write(TWO), "--format", "svg"]) == 0

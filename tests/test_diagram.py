@@ -262,6 +262,7 @@ def graphviz():
     return pygraphviz
 
 
+@pytest.mark.slow  # Graphviz comes along for Python 3.10 and newer
 @pytest.mark.parametrize("flows", [(Flow(SHOP, name="shop"),), (ORDER,), (ODD, ORDER)], ids=["four", "twelve", "odd"])
 def test_graphviz_reads_every_state_and_transition(flows, graphviz):
     graph = graphviz.AGraph(string=picture("dot", *flows))
@@ -272,6 +273,7 @@ def test_graphviz_reads_every_state_and_transition(flows, graphviz):
     assert graph.number_of_edges() == sum(len(s.to) for one in steps for s in one.states.values()) + starts + beside
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flow", [Flow(SHOP, name="shop"), ORDER, ODD], ids=["four", "twelve", "odd"])
 def test_an_svg_shows_the_names_as_they_are(flow, graphviz):
     drawn = ElementTree.fromstring(picture("svg", flow))  # noqa: S314 - it was drawn a moment ago

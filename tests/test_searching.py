@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import sys
 import time
 import zlib
 
@@ -94,7 +95,11 @@ def test_in_a_broken_stream_there_is_no_text(encoding, packed):
     assert found(packed, PAGE.encode(), encoding=encoding) == []
 
 
-@pytest.mark.parametrize("charset", ["utf-16", "punycode"])
+# Python 3.13 reads on where earlier versions' punycode gave up.
+GIVING_UP = ["utf-16", "punycode"] if sys.version_info < (3, 13) else ["utf-16"]
+
+
+@pytest.mark.parametrize("charset", GIVING_UP)
 def test_what_its_codec_gives_up_holds_no_text(charset):
     search = Search([TEXT], content_type=f"text/html; charset={charset}")
     search.feed(b"\x1b" * 60)
