@@ -9,15 +9,15 @@ from __future__ import annotations
 import mmap
 from io import BufferedReader, RawIOBase
 from tempfile import SpooledTemporaryFile
-from typing import Any, Mapping, Optional, Union
+from typing import Any, Callable, Iterator, Mapping, Optional, Union
 
 from werkzeug.exceptions import RequestEntityTooLarge
 
 Environ = dict[str, Any]
 
 SPOOL = 512 * 1024  # bytes of a body that stay in memory; about what werkzeug keeps of an upload
-_DIGITS = 18  # of a length that are read: an exabyte is above every limit, and int() of 5,000 digits raises
 _CHUNK = 65_536  # bytes: one read of a body
+_DIGITS = 18  # of a length that are read: an exabyte is above every limit, and int() of 5,000 digits raises
 _BODY = "flowguard.body"  # the Body, or None: it can't be had any more
 
 
@@ -32,9 +32,9 @@ class Body:
         self._file.write(chunk)
         self.length += len(chunk)
 
-    def stream(self, then: Any = None) -> BufferedReader:
-        """The body from its beginning, whoever else reads it. then: a stream that holds the rest of it."""
-        return BufferedReader(_Stream(self, then))
+    def stream(self) -> BufferedReader:
+        """The body from its beginning, whoever else reads it."""
+        return BufferedReader(_Stream(self))
 
     def data(self) -> Union[bytes, mmap.mmap]:
         """All of it, to search in."""
@@ -52,21 +52,44 @@ class Body:
 
 
 class _Stream(RawIOBase):
-    """A body, and then the rest of the stream that it was read from, at a position of its own."""
+    """A body, at a position of its own."""
 
-    def __init__(self, body: Body, then: Any) -> None:
-        self._body, self._then, self._position = body, then, 0
+    def __init__(self, body: Body) -> None:
+        self._body, self._position = body, 0
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
         data = self._body.read(self._position, len(buffer))
-        if not data and self._then is not None:
-            data = self._then.read(len(buffer))
         self._position += len(data)
         buffer[: len(data)] = data
         return len(data)
+
+
+class _Rejoined:
+    """A body of which *part* was read: that comes first, then the *rest*. Reads no further than it is asked."""
+
+    def __init__(self, part: BufferedReader, rest: Any) -> None:
+        self._part, self._rest = part, rest
+
+    def read(self, size: int = -1) -> bytes:
+        return self._joined(self._part.read(size), self._rest.read, size)
+
+    def readline(self, size: int = -1) -> bytes:
+        line = self._part.readline(size)
+        return line if line.endswith(b"\n") else self._joined(line, self._rest.readline, size)
+
+    def readlines(self, hint: int = -1) -> list[bytes]:
+        return list(self)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self.readline, b"")
+
+    @staticmethod
+    def _joined(first: bytes, more: Callable[[int], bytes], size: int) -> bytes:
+        left = size - len(first) if size >= 0 else -1
+        return first + more(left) if left else first
 
 
 def buffer_body(environ: Environ, limit: int) -> Body:
@@ -81,7 +104,14 @@ def buffer_body(environ: Environ, limit: int) -> Body:
         return Body()  # there is none, or nobody can tell where it ends
     if _BODY not in environ:
         environ[_BODY] = None
-        environ[_BODY] = _read(environ, None if ends else length, limit)
+        body, stream = Body(), environ["wsgi.input"]
+        try:
+            _read(stream, None if ends else length, limit, body)
+        except BaseException:
+            environ["wsgi.input"] = _Rejoined(body.stream(), stream)
+            raise
+        environ[_BODY] = body
+        environ["wsgi.input"] = body.stream()
     kept: Optional[Body] = environ[_BODY]
     if kept is None:
         raise RequestEntityTooLarge
@@ -99,14 +129,15 @@ def hand_over_body(environ: Environ) -> None:
 
 
 def lost_body(environ: Environ) -> bool:
-    """Was a condition told that the body is too large? Then the answer is a 413."""
+    """Was a condition told that the body is too large, or broken off?"""
     return environ.get(_BODY, True) is None
 
 
 def declared_length(environ: Mapping[str, Any]) -> Optional[int]:
-    """The body's length in bytes as the request says it; None where it says nothing that can be understood."""
+    """The body's length in bytes as the request says it; None where it says nothing that can be understood. One that
+    no body has is above every limit."""
     text = str(environ.get("CONTENT_LENGTH") or "").strip()
-    return int(text[:_DIGITS]) if text.isascii() and text.isdigit() else None
+    return int(text.lstrip("0")[:_DIGITS] or 0) if text.isascii() and text.isdigit() else None
 
 
 def has_end(environ: Mapping[str, Any]) -> bool:
@@ -115,21 +146,15 @@ def has_end(environ: Mapping[str, Any]) -> bool:
     return bool(environ.get("wsgi.input_terminated")) and unsaid
 
 
-def _read(environ: Environ, length: Optional[int], limit: int) -> Body:
+def _read(stream: Any, length: Optional[int], limit: int, body: Body) -> None:
     if length is not None and length > limit:
         raise RequestEntityTooLarge
-    stream, body = environ["wsgi.input"], Body()
-    left, rest = limit + 1 if length is None else length, stream
-    try:
-        while left > 0:
-            chunk = stream.read(min(left, _CHUNK))
-            if not chunk:
-                break
-            body.write(chunk)
-            left -= len(chunk)
-        if body.length > limit:
-            raise RequestEntityTooLarge
-        rest = None
-    finally:
-        environ["wsgi.input"] = body.stream(rest)
-    return body
+    left = limit + 1 if length is None else length
+    while left > 0:
+        chunk = stream.read(min(left, _CHUNK))
+        if not chunk:
+            break
+        body.write(chunk)
+        left -= len(chunk)
+    if body.length > limit:
+        raise RequestEntityTooLarge

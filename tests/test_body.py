@@ -80,6 +80,25 @@ def test_of_a_stream_that_turns_out_too_large_the_rest_is_still_there():
     assert environ["wsgi.input"].read() == b"0123456789" * 20_000
 
 
+def test_of_a_stream_that_broke_off_no_more_is_asked_than_the_application_asks():
+    """What a server could not give in time may come later; to ask for what will never come would wait for ever."""
+    asked: list[int] = []
+
+    class Slow(io.BytesIO):
+        def read(self, size: Any = -1) -> bytes:
+            asked.append(size)
+            if len(asked) == 2:
+                raise TimeoutError
+            return super().read(min(size, 4))
+
+    environ = {"wsgi.input": Slow(b"a=1&b=22"), "CONTENT_LENGTH": "8"}
+    with pytest.raises(TimeoutError):
+        buffer_body(environ, 100)
+    asked[:] = [0, 0]
+    assert environ["wsgi.input"].read(8) == b"a=1&b=22"
+    assert asked == [0, 0, 4]
+
+
 def test_what_the_application_reads_by_now_can_not_be_had():
     environ = request(b"a=1")
     hand_over_body(environ)
