@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Callable, Mapping, NamedTuple, Optional
 from urllib.parse import quote, unquote_to_bytes, urljoin, urlsplit
 
+from flowguard import wire
 from flowguard.core.outcome import Answer, Destination, Overrule
 from flowguard.core.run import Values
 
@@ -71,7 +72,7 @@ def destination(location: str, base: Mapping[str, Any], lookup: Lookup) -> Desti
     parts = _split(url)
     if parts is None or (parts.netloc and not _same_host(parts.netloc, base)):
         return Destination(None, url)
-    path = unquote_to_bytes(_wire(parts.path) or b"/").decode("latin-1")
+    path = unquote_to_bytes(wire.raw(parts.path) or b"/").decode("latin-1")
     mount = (base.get("SCRIPT_NAME") or "").rstrip("/")
     if mount and path != mount and not path.startswith(f"{mount}/"):
         return Destination(None, url if parts.netloc else _absolute(location, base))
@@ -91,19 +92,11 @@ def _split(url: str) -> Any:
 def _absolute(location: str, base: Mapping[str, Any]) -> str:
     path = (base.get("SCRIPT_NAME") or "") + (base.get("PATH_INFO") or "")
     query = base.get("QUERY_STRING")  # which a Location without path and query keeps (RFC 3986, 5.2.2)
-    here = f"{base.get('wsgi.url_scheme', 'http')}://{_host(base)}{quote(_wire(path))}{f'?{query}' if query else ''}"
+    here = f"{base.get('wsgi.url_scheme', 'http')}://{_host(base)}{quote(wire.raw(path))}{f'?{query}' if query else ''}"
     try:
         return urljoin(here, location)
     except ValueError:
         return location
-
-
-def _wire(text: str) -> bytes:
-    """The bytes behind a native string of WSGI; an application may hand over what is none."""
-    try:
-        return text.encode("latin-1")
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "replace")
 
 
 def _host(base: Mapping[str, Any]) -> str:
@@ -111,10 +104,4 @@ def _host(base: Mapping[str, Any]) -> str:
 
 
 def _same_host(netloc: str, base: Mapping[str, Any]) -> bool:
-    return _bare(netloc) == _bare(_host(base))
-
-
-def _bare(netloc: str) -> str:
-    """A host without user, port and case."""
-    host = netloc.rpartition("@")[2].lower()
-    return host.partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+    return wire.bare_host(netloc) == wire.bare_host(_host(base))

@@ -10,6 +10,7 @@ from typing import Iterable, NamedTuple, Optional, Sequence
 
 from flowguard.paths import DOTS, SLASH
 from flowguard.spelling import FILTER, MANY, ODD, fold, literal, readings, spell
+from flowguard.wire import native, raw
 
 
 class Fence(NamedTuple):
@@ -34,8 +35,8 @@ class _Post:
         bare = fence.prefix.rstrip("/")
         self.key = tuple(fold(segment) for segment in bare.split("/")[1:])
         self.plain = b"".join([b"/" + segment for segment in self.key]) + b"/"
-        self._paths = {_wire(twin) for path in fence.open for twin in (path.rstrip("/"), f"{path.rstrip('/')}/")}
-        self._below = tuple(_wire(path) for path in fence.open if path.endswith("/") and path != "/")
+        self._paths = {native(twin) for path in fence.open for twin in (path.rstrip("/"), f"{path.rstrip('/')}/")}
+        self._below = tuple(native(path) for path in fence.open if path.endswith("/") and path != "/")
 
     def opens(self, path_info: str, plain: bool) -> bool:
         below = path_info.startswith(self._below) and (plain or _has_one_reading(path_info))
@@ -52,25 +53,22 @@ class Fences:
 
     def find(self, path_info: str) -> Optional[Fenced]:
         """The fence that keeps a path out, of those that no rule knows; None if it may pass."""
-        try:
-            raw = path_info.encode("latin-1")
-        except UnicodeEncodeError:  # a server that does not keep to PEP 3333
-            raw = path_info.encode("utf-8", "surrogatepass")
-        key = raw.translate(FILTER) + b"/"
+        data = raw(path_info)
+        key = data.translate(FILTER) + b"/"
         odd = ODD in key or "//" in path_info or ("/." in path_info and DOTS.search(path_info))
         plain = not odd and key[0] == SLASH
         if plain and not key.startswith(self._plain):
             return None
-        post = self._over(key) if plain else self._over_any_reading(raw)
+        post = self._over(key) if plain else self._over_any_reading(data)
         return None if post is None or post.opens(path_info, plain) else post.answer
 
     def _over(self, key: bytes) -> Optional[_Post]:
         return next((post for post in self._posts if key.startswith(post.plain)), None)
 
-    def _over_any_reading(self, raw: bytes) -> Optional[_Post]:
+    def _over_any_reading(self, data: bytes) -> Optional[_Post]:
         """The innermost fence over any reading of a path."""
         deepest = len(self._posts[0].key)
-        keys = {tuple(literal(segment) for segment in segments[:deepest]) for segments, _ in readings(raw, MANY)}
+        keys = {tuple(literal(segment) for segment in segments[:deepest]) for segments, _ in readings(data, MANY)}
         return next((post for post in self._posts for key in keys if key[: len(post.key)] == post.key), None)
 
 
@@ -80,7 +78,3 @@ def _has_one_reading(path_info: str) -> bool:
     except UnicodeError:
         return False
     return spell(text) == text
-
-
-def _wire(path: str) -> str:
-    return path.encode("utf-8", "surrogatepass").decode("latin-1")

@@ -64,7 +64,7 @@ class Gate:
         if shut is not None:
             replies.drain(environ)
             return replies.send(shut, environ, start_response)
-        if self._options.preflight and not asked.methods.submission and is_preflight(environ):
+        if self._options.preflight and is_preflight(environ):
             return self._app(environ, start_response)
         brought = self._brought(asked)
         try:
@@ -126,7 +126,7 @@ class Gate:
     def _forget(self, asked: Asked, jar: Jar, found: Found) -> list[str]:
         """Empty a run of the visitor's; the cookies that say so. Another user's is left alone."""
         values = () if found.run is None else found.run.values
-        held = self._judge.standing(asked._replace(values=values), found, Reason.PATH).held
+        held = self._judge.newest(asked._replace(values=values), found)
         if not held.run.id:
             return []
         run = held.run.emptied().counted(asked.now)

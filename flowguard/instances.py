@@ -10,7 +10,8 @@ import hashlib
 import re
 from base64 import urlsafe_b64encode
 
-from flowguard.cookie import MAX_CANDIDATES, Attributes, Codec, Cookie, Found, Seal
+from flowguard.codec import Codec
+from flowguard.cookie import MAX_CANDIDATES, Attributes, Cookie, Found, Seal
 from flowguard.core.run import Run, Values
 
 MOST = 4  # runs of a flow that a browser holds at a time

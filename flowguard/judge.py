@@ -16,6 +16,7 @@ from flowguard.cookie import Found
 from flowguard.core.flow import Condition, Definition
 from flowguard.core.guidance import hoped
 from flowguard.core.passage import (
+    NO_RUN,
     Agrees,
     Attempt,
     Passage,
@@ -93,7 +94,7 @@ class Judge:
             return self._on_nothing(asked, Reason.BAD_COOKIE if brought.present else None)
         if self._would_claim(asked, run):
             return self._on(asked, self._claimed(asked, run, brought.text))
-        judged = self._on(asked, self._newest(asked, run, brought.text))
+        judged = self._on(asked, self._read(asked, run, brought.text))
         if judged.held.version and isinstance(judged.verdict, Passage) and judged.verdict.claim:
             # The cookie is old: its run would not have passed, and the newest does.
             judged = self._on(asked, self._claimed(asked, judged.held.run, ""))
@@ -114,7 +115,7 @@ class Judge:
         name = next((name for name in asked.names if name in states and states[name].once), asked.names[-1])
         return self._keeper.claimed(run, text, name, asked.now)
 
-    def _newest(self, asked: Asked, run: Run, text: str) -> Held:
+    def _read(self, asked: Asked, run: Run, text: str) -> Held:
         """Safe requests, and companions that change nothing, go on by the cookie where the ledger is silent."""
         if any(self._may_change(name) and self._attempt(asked, name).submission for name in asked.names):
             return self._keeper.newest(run, text, asked.now)
@@ -126,14 +127,21 @@ class Judge:
     def standing(self, asked: Asked, brought: Found, reason: Reason) -> Judged:
         """Where the visitor stands, for a request that is refused for *reason*, whatever the run: by the cookie alone
         where the ledger has just been silent."""
+        if brought.run is not None and reason is Reason.UNAVAILABLE:
+            held = self._own(asked, Held(brought.run))
+        else:
+            held = self.newest(asked, brought)
+        return self._refused(asked, reason, held, not held.run.trail or self._lost(asked, held.run) is not None)
+
+    def newest(self, asked: Asked, brought: Found) -> Held:
+        """The visitor's newest run, by the cookie alone where the ledger is silent; an empty one without an id where
+        there is none, or where it is another's."""
         if brought.run is None:
-            return self._refused(asked, reason, Held(Run("")), True)
-        silent = reason is Reason.UNAVAILABLE
-        held = Held(brought.run) if silent else self._keeper.newest_or_cookie(brought.run, brought.text, asked.now)
-        lost = self._lost(asked, held.run)
-        if lost in FOREIGN:
-            return self._refused(asked, reason, Held(Run("")), True)
-        return self._refused(asked, reason, held, not held.run.trail or lost is not None)
+            return Held(NO_RUN)
+        return self._own(asked, self._keeper.newest_or_cookie(brought.run, brought.text, asked.now))
+
+    def _own(self, asked: Asked, held: Held) -> Held:
+        return Held(NO_RUN) if self._lost(asked, held.run) in FOREIGN else held
 
     def _refused(self, asked: Asked, reason: Reason, held: Held, invented: bool) -> Judged:
         """Refused for what is none of the rules' business; they still say where the visitor can go."""

@@ -10,7 +10,7 @@ import time
 from typing import Callable, NamedTuple, Optional, TypeVar, cast
 
 from flowguard import records
-from flowguard.cookie import Codec
+from flowguard.codec import Codec
 from flowguard.core.flow import SKEW, Definition
 from flowguard.core.outcome import Answer, Outcome, Settled, settle
 from flowguard.core.passage import Attempt, Passage, decide, foreign, quietly

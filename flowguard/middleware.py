@@ -9,19 +9,18 @@ from __future__ import annotations
 import logging
 import os
 import time
-from functools import partial
-from typing import Any, Callable, Iterable, NamedTuple, Optional, Sequence, Union
+from typing import Any, Callable, Iterable, Optional, Sequence, Union
 from urllib.parse import unquote_to_bytes
 
 from flowguard import paths, replies
 from flowguard.answers import NOWHERE, Lookup, Place
 from flowguard.body import new_body
+from flowguard.codec import Codec
 from flowguard.config import Key, Plan, configure, signing_keys
-from flowguard.cookie import MAX_COOKIE, Attributes, Codec, Cookie, Seal
-from flowguard.core.flow import SAFE
+from flowguard.cookie import MAX_COOKIE, Attributes, Cookie, Seal
 from flowguard.errors import ConfigError, Problem
 from flowguard.fences import Fence, Fenced, Fences
-from flowguard.gate import Gate, Select
+from flowguard.gate import Gate
 from flowguard.hooks import Hooks
 from flowguard.instances import InstanceCookie
 from flowguard.keeping import Keeper
@@ -30,14 +29,15 @@ from flowguard.ledgers.base import Ledger
 from flowguard.ledgers.memory import MemoryLedger
 from flowguard.modes import ENFORCE
 from flowguard.notes import Notes
-from flowguard.parameters import Fork
 from flowguard.paths import Found, Misspelt, PathTable, TooLong
 from flowguard.reading import Application, Environ, StartResponse, is_speculation
 from flowguard.refusing import Refuser
+from flowguard.routing import Choice, Route
 from flowguard.switching import read_followed
 from flowguard.users import Users
 from flowguard.visit import Jar, Kit, Pages
 from flowguard.watching import Duty, Watch
+from flowguard.wire import native
 
 logger = logging.getLogger("flowguard.config")
 ledger_logger = logging.getLogger("flowguard.ledger")
@@ -176,58 +176,6 @@ class _Call:
         self.guard, self.open = guard, True
 
 
-class Choice(NamedTuple):
-    """Which state each method of a request asks for; and whether that is doubtful, so that it must not pass."""
-
-    select: Select
-    doubtful: bool = False
-
-
-class Route:
-    """What stands at a rule: who is on duty for its flow, and which of its states a request asks for. otherwise: what
-    every method asks for, where no key of a state is there."""
-
-    __slots__ = ("_by_method", "_choice", "_fork", "_otherwise", "duty", "resets")
-
-    def __init__(self, duty: Duty, keys: Sequence[Key], otherwise: str = "", resets: bool = False) -> None:
-        self.duty = duty
-        self.resets = resets
-        self._by_method = {method: key.name for key in reversed(keys) for method in key.methods or ()}
-        unsafe = [key for key in keys if key.methods is None or key.methods - SAFE]
-        self._otherwise = (*unsafe, *keys)[0].name if keys else otherwise
-        self._fork = Fork(keys) if any(key.parameters for key in keys) else None
-        self._choice = Choice(self.select)
-
-    def select(self, method: str) -> str:
-        """A method that no key of the path names is judged by its first key that takes an unsafe one or, if none
-        does, by its first key."""
-        return self._by_method.get(method, self._otherwise)
-
-    def choose(self, environ: Environ) -> Optional[Choice]:
-        """By the request's parameters, where the keys name some; None if it belongs to no flow."""
-        if self._fork is None:
-            return self._choice
-        return self._chosen(self._fork.of_request(environ, self.duty.gate.plan.options.max_body))
-
-    def choose_get(self, query: str) -> Optional[Choice]:
-        """The same for a GET of this query."""
-        return self._choice if self._fork is None else self._chosen(self._fork.of_query(query))
-
-    def _chosen(self, keys: Optional[Sequence[Key]]) -> Optional[Choice]:
-        if keys is None:
-            return Choice(self.select, doubtful=True)
-        return Choice(partial(_select, keys)) if keys else None
-
-
-def _select(keys: Sequence[Key], method: str) -> str:
-    """Of *keys* that match, those with most parameters first, the first that takes the method. Where none does, it is
-    judged by the best of them: the first that takes an unsafe one or, if none does, the first."""
-    best = [key for key in keys if len(key.parameters) == len(keys[0].parameters)]
-    takers = [key for key in keys if key.methods is None or method in key.methods]
-    unsafe = [key for key in best if key.methods is None or key.methods - SAFE]
-    return (*takers, *unsafe, *best)[0].name
-
-
 def _opened(ledger: Any) -> tuple[Optional[Ledger], tuple[Problem, ...]]:
     """The ledger, or what is wrong with it: to be said with all the rest."""
     try:
@@ -288,7 +236,7 @@ class _Builder:
         what = "is a path of a flow, which stays guarded. Remove it."
         return [
             Problem(f"{plan.where}(open)[{place}]", what) for place, path in enumerate(plan.options.open)
-            if not path.endswith("/") and self._table.find(path.encode("utf-8", "replace").decode("latin-1"))
+            if not path.endswith("/") and self._table.find(native(path))
         ]  # fmt: skip
 
     def _duty(self, plan: Plan, numbers: tuple[int, ...], problems: list[Problem]) -> Duty:

@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Any, Iterator, NamedTuple, Optional
 
 from flowguard import records
-from flowguard.cookie import Coded
+from flowguard.codec import Coded
 from flowguard.core.run import Run
 from flowguard.ledgers.base import Claim, Ledger, Record
 from flowguard.records import Entry

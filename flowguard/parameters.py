@@ -13,6 +13,7 @@ from typing import Iterable, Iterator, Mapping, Optional, Sequence
 
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from flowguard import wire
 from flowguard.body import Body, Environ, buffer_body, declared_length, has_end
 from flowguard.config import Key
 from flowguard.config.keys import implied
@@ -117,7 +118,7 @@ def _fields(environ: Environ, max_body: int) -> Iterator[Field]:
 def _of_query(query: str) -> Iterator[Field]:
     if "#" in query:  # browsers send none; who makes a URL of it again sees less
         raise Doubtful
-    yield from urlencoded(_wire(query))
+    yield from urlencoded(wire.raw(query))
 
 
 def _body(environ: Environ, max_body: int) -> Body:
@@ -138,14 +139,6 @@ def _body(environ: Environ, max_body: int) -> Body:
     if declared is not None and declared != body.length:
         raise Doubtful
     return body
-
-
-def _wire(text: str) -> bytes:
-    """The bytes behind a native string of WSGI; of what is none, UTF-8."""
-    try:
-        return text.encode("latin-1")
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "surrogatepass")
 
 
 def _bytes(text: str) -> bytes:

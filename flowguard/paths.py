@@ -14,8 +14,10 @@ import re
 from typing import Any, Mapping, NamedTuple, Optional, Sequence, Union
 from urllib.parse import quote
 
-from flowguard.patterns import MAX_PATH, MAX_VALUE, Hit, Node, Part, Pattern, TooLong
+from flowguard.core.run import MAX_VALUE
+from flowguard.patterns import MAX_PATH, Hit, Node, Part, Pattern, TooLong
 from flowguard.spelling import FILTER, LONG, MANY, ODD, Reading, fold, literal, readings, spell
+from flowguard.wire import native
 
 __all__ = ["MAX_PATH", "MAX_VALUE", "Answer", "Found", "Misspelt", "PathTable", "TooLong", "problems"]
 
@@ -85,10 +87,10 @@ class PathTable:
         self._folded.setdefault(key, pattern)
         self._suspects.update((key, key + b"/"))
         found = Found(pattern.index, {}, ())
-        self._declared[_wire(rule)] = found
+        self._declared[native(rule)] = found
         segments = bare.split("/")[1:]
         if pattern.branch or self._root.walk(segments, True, key.split(b"/")[1:]) is None:  # a twin comes second
-            self._declared.setdefault(_wire(bare if pattern.branch else f"{bare}/"), found)
+            self._declared.setdefault(native(bare if pattern.branch else f"{bare}/"), found)
 
     def find(self, path_info: str) -> Optional[Answer]:
         """Which rule is PATH_INFO (as WSGI has it: bytes as latin-1), however spelled? None if it is none of ours."""
@@ -179,10 +181,6 @@ class PathTable:
         if "" in texts or not {".", ".."}.isdisjoint(path.split("/")) or path[1:2] == "/":
             return None
         return _quoted(path)
-
-
-def _wire(path: str) -> str:
-    return path.encode("utf-8", "surrogatepass").decode("latin-1")
 
 
 def _quoted(path: str) -> str:

@@ -24,11 +24,10 @@ from werkzeug.routing import (
     ValidationError,
 )
 
+from flowguard.core.run import MAX_VALUE
 from flowguard.spelling import fold
 
 MAX_PATH = 8192  # characters
-# Longer values are refused (CONTRACT 2): the cookie holds them.
-MAX_VALUE = 128  # bytes of UTF-8
 
 # werkzeug's grammar: <variable>, <converter:variable>, <converter(arguments):variable>.
 _VARIABLE = re.compile(r"<((?:[a-zA-Z_][a-zA-Z0-9_]*(?:\(.*?\))?:)?)([a-zA-Z_][a-zA-Z0-9_]*)>")

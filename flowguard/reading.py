@@ -3,7 +3,6 @@ decides nothing."""
 
 from __future__ import annotations
 
-import re
 from typing import Any, Callable, Iterable, Mapping, NamedTuple, Optional
 
 from werkzeug.wrappers import Request
@@ -11,6 +10,7 @@ from werkzeug.wrappers import Request
 from flowguard.body import Environ as Environ
 from flowguard.body import buffer_body
 from flowguard.core.flow import SAFE
+from flowguard.wire import bare_host
 
 StartResponse = Callable[..., Any]
 Application = Callable[[Environ, StartResponse], Iterable[bytes]]
@@ -58,9 +58,12 @@ def is_speculation(environ: Mapping[str, Any]) -> bool:
 
 
 def is_preflight(environ: Mapping[str, Any]) -> bool:
-    """A CORS preflight: it carries no cookie, whatever the visitor's browser holds."""
+    """A CORS preflight: it carries no cookie, whatever the visitor's browser holds. One that a header would make a
+    submission is none."""
+    methods = methods_of(environ)
     return (
-        environ["REQUEST_METHOD"].upper() == "OPTIONS"
+        methods.wire == "OPTIONS"
+        and not methods.submission
         and "HTTP_ORIGIN" in environ
         and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
     )
@@ -86,12 +89,7 @@ def _is_cross_site(environ: Mapping[str, Any]) -> bool:
     if site is not None:
         return bool(site == "cross-site")
     origin = environ.get("HTTP_ORIGIN")
-    return origin is not None and _bare_host(str(origin).partition("//")[2]) != _bare_host(environ.get("HTTP_HOST", ""))
-
-
-def _bare_host(host: str) -> str:
-    """Without the port, in lower case."""
-    return re.sub(r":\d*\Z", "", host).lower()
+    return origin is not None and bare_host(str(origin).partition("//")[2]) != bare_host(environ.get("HTTP_HOST", ""))
 
 
 def ask_for_the_page(environ: Environ) -> None:

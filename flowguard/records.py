@@ -1,6 +1,6 @@
 """What a ledger's text says of a run, line by line (CONTRACT 7):
 
-1. the run, as `cookie.Codec` writes it, with digests in place of its states' names;
+1. the run, as `codec.Codec` writes it, with digests in place of its states' names;
 2. the current state's name;
 3. the names of the states that are spent, separated by tabs;
 4. and 5., where the last submission led and nothing has changed the run since: its state, and the Location.

@@ -25,18 +25,7 @@ from werkzeug.http import parse_accept_header
 
 from flowguard.core.passage import Reason
 from flowguard.pages import POLICY, Link, Page, render, render_redirect
-from flowguard.replies import BODY_LIMIT as BODY_LIMIT
-from flowguard.replies import Environ, Headers, header
-from flowguard.replies import Response as Response
-from flowguard.replies import drain as drain
-from flowguard.replies import foreign as foreign
-from flowguard.replies import local as local
-from flowguard.replies import method_not_allowed as method_not_allowed
-from flowguard.replies import plain as plain
-from flowguard.replies import respelt as respelt
-from flowguard.replies import send as send
-from flowguard.replies import speculation as speculation
-from flowguard.replies import too_long as too_long
+from flowguard.replies import Environ, Headers, Response, foreign, header, local, plain
 from flowguard.texts import NO_TEXTS, Phrase, Texts, Words, words
 
 AUTO, REDIRECT, CONFLICT = "auto", "redirect", "conflict"

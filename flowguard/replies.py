@@ -9,6 +9,8 @@ import re
 from typing import Any, Callable, Iterable, Mapping, NamedTuple, Optional
 from urllib.parse import quote
 
+from flowguard.body import declared_length, has_end
+
 Environ = Mapping[str, Any]
 Headers = list[tuple[str, str]]
 
@@ -58,10 +60,10 @@ def drain(environ: Environ, limit: int = BODY_LIMIT) -> None:
 
 def _length(environ: Environ, limit: int) -> int:
     """How much there is to read; all of the limit where the server ends the stream (``wsgi.input_terminated``)."""
-    text = str(environ.get("CONTENT_LENGTH") or "").strip()
-    if text.isascii() and text.isdigit():
-        return limit if len(text) > 18 else min(int(text), limit)
-    return limit if not text and environ.get("wsgi.input_terminated") else 0
+    declared = declared_length(environ)
+    if declared is None and str(environ.get("CONTENT_LENGTH") or "").strip():
+        return 0  # a length that nobody can read
+    return limit if has_end(environ) else min(declared or 0, limit)
 
 
 # --- where to --------------------------------------------------------------------------------------------------------

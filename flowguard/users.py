@@ -10,7 +10,8 @@ import re
 from base64 import urlsafe_b64encode
 from typing import Any, Callable, Mapping, Optional, Sequence, Union
 
-from flowguard.cookie import USER, derived_keys
+from flowguard.codec import USER
+from flowguard.cookie import derived_keys
 
 COOKIE = "cookie:"  # what the name of a cookie stands after
 Bind = Union[str, Callable[[Mapping[str, Any]], Optional[str]]]

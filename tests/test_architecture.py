@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "flowguard"
 LAYERS = [
     {"errors"},
     {"core"},
-    {"texts", "spelling", "patterns", "findings", "modes", "body", "forms"},
+    {"texts", "spelling", "patterns", "findings", "modes", "body", "forms", "wire", "codec"},
     {"config", "paths", "cookie", "ledgers", "pages", "replies"},
     {"refusals", "flow", "reading", "answers", "handle", "notes", "searching", "fences", "diagram", "users",
      "instances"},
@@ -24,6 +24,7 @@ LAYERS = [
     {"refusing"},
     {"gate"},
     {"watching"},
+    {"routing"},
     {"middleware"},
     {"inspector", "playing"},
     {"cli", "deployment"},

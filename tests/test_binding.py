@@ -10,7 +10,8 @@ from test_middleware import Down
 from visitor import DONE, PAGE, SECRET, Application, Boom, Clock, Visitor, guarded, led
 
 from flowguard import Answer, Attempt, Flow, FlowGuard, Passage, Reason, Run, decide, settle
-from flowguard.cookie import MAX_COOKIE, USER, Attributes, Codec, Coded, Cookie, Seal
+from flowguard.codec import USER, Codec, Coded
+from flowguard.cookie import MAX_COOKIE, Attributes, Cookie, Seal
 from flowguard.core.passage import foreign
 from flowguard.ledgers.memory import MemoryLedger
 from flowguard.users import Users

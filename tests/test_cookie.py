@@ -26,7 +26,8 @@ from visitor import (
 )
 
 from flowguard import Answer, Attempt, ConfigError, Destination, Flow, FlowGuard, Passage, decide, settle
-from flowguard.cookie import ABSENT, MAX_COOKIE, Attributes, Codec, Cookie, Seal
+from flowguard.codec import Codec
+from flowguard.cookie import ABSENT, MAX_COOKIE, Attributes, Cookie, Seal
 from flowguard.core.flow import Definition, State
 from flowguard.core.run import Run
 from flowguard.ledgers.memory import MemoryLedger

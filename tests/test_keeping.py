@@ -8,7 +8,7 @@ from typing import Any, Optional
 import pytest
 
 from flowguard import records
-from flowguard.cookie import Codec
+from flowguard.codec import Codec
 from flowguard.core.flow import Definition, State
 from flowguard.core.outcome import Answer, Outcome, Settled, settle
 from flowguard.core.passage import Attempt, Passage, decide

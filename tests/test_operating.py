@@ -18,7 +18,7 @@ from visitor import FAULT, SECRET, Application, Visitor, led
 from flowguard import FlowGuard, records
 from flowguard.cli import main
 from flowguard.cli.ledger import _span
-from flowguard.cookie import Coded
+from flowguard.codec import Coded
 from flowguard.ledgers.base import Claim
 from flowguard.ledgers.memory import MemoryLedger
 from flowguard.ledgers.redis import RedisLedger

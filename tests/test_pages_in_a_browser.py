@@ -13,7 +13,7 @@ import browser
 import pytest
 from browser import serving, violations, visiting
 
-from flowguard import refusals
+from flowguard import refusals, replies
 from flowguard.core.passage import Reason
 from flowguard.refusals import Form, Refused, answer
 
@@ -47,11 +47,11 @@ def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]
     """Answers /shop/NAME as the guard would answer that refusal; every other page is the application's own."""
     name = environ["PATH_INFO"].rpartition("/")[2]
     if name in PAGES or name in MOVING:
-        refusals.drain(environ)
+        replies.drain(environ)
         refused, how = {**PAGES, **MOVING}[name]
-        return refusals.send(answer(refused, environ, how, ARABIC), environ, start_response)
+        return replies.send(answer(refused, environ, how, ARABIC), environ, start_response)
     if name == "too-large":
-        return refusals.send(refusals.too_large(environ), environ, start_response)
+        return replies.send(refusals.too_large(environ), environ, start_response)
     start_response("200 OK", [("Content-Type", "text/html; charset=utf-8")])
     body = f"<title>{environ['REQUEST_METHOD']} {name}</title><form method=post action=/shop/{name}><button>"
     return [body.encode()]

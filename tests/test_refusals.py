@@ -15,9 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowguard import pages, refusals
+from flowguard import pages, refusals, replies
 from flowguard.core.passage import Reason
-from flowguard.refusals import Form, Refused, Response, answer, form_of
+from flowguard.refusals import Form, Refused, answer, form_of
+from flowguard.replies import Response
 from flowguard.texts import BUILT_IN, ENGLISH, text_problems, words
 
 HOWS = ("auto", "redirect", "conflict")
@@ -77,7 +78,7 @@ def served(response: Response, **more: Any) -> bytes:
         return lambda _data: None
 
     def application(environ: dict[str, Any], start: Any) -> Iterable[bytes]:
-        return refusals.send(response, environ, start)
+        return replies.send(response, environ, start)
 
     answered = validator(application)(environ(**more), start_response)
     try:
@@ -304,7 +305,7 @@ def assert_leads_only_where_it_may(response: Response, refused: Refused) -> None
     refresh = header(response, "Refresh")
     ways += [refresh.partition("url=")[2]] if refresh else []
     ways += [value for name, value in response.headers if name in ("Location", "HX-Redirect", "X-Inertia-Location")]
-    theirs = refusals.foreign(refused.led) if refused.submission and refused.reason in AGAIN else None
+    theirs = replies.foreign(refused.led) if refused.submission and refused.reason in AGAIN else None
     for way in ways:
         assert way == theirs or re.fullmatch(r"/(?![/\\])[!-~]*|/", way), way
         assert way == theirs or refused.redirects or refused.stuck or refused.uncertain or refused.looping
@@ -342,12 +343,12 @@ def test_nothing_that_came_from_outside_becomes_markup(refused, how):
 def test_a_head_gets_the_headers_of_a_get_and_no_body(refused):
     response = answer(refused, environ())
     assert served(response, REQUEST_METHOD="HEAD") == b""
-    assert refusals.send(response, {}, lambda *_: lambda _data: None) == [response.body]
+    assert replies.send(response, {}, lambda *_: lambda _data: None) == [response.body]
 
 
 def test_sending_leaves_the_answer_as_it_was():
     response = answer(SENT, environ())
-    refusals.send(response, environ(), lambda _status, headers, *_: headers.append(("X", "y")))
+    replies.send(response, environ(), lambda _status, headers, *_: headers.append(("X", "y")))
     assert header(response, "X") is None
 
 
@@ -653,16 +654,16 @@ def test_what_is_wrong_with_a_deployers_words_is_said_all_at_once(texts, problem
 @given(st.text())
 def test_a_path_of_ours_stays_on_this_host_and_in_its_line(text):
     for url in (text, "/" + text, "/a/" + text):
-        way = refusals.local(url)
+        way = replies.local(url)
         assert way is None or re.fullmatch(r"/([!-.0-\[\]-~][!-~]*)?", way)
-        assert refusals.local(way) == way
+        assert replies.local(way) == way
 
 
 @given(st.text())
 def test_a_url_of_the_applications_never_ends_its_line_nor_runs(text):
-    way = refusals.foreign(text)
+    way = replies.foreign(text)
     assert way is None or re.fullmatch(r"[!-~]+", way)
-    assert refusals.foreign(way) == way
+    assert replies.foreign(way) == way
 
 
 @pytest.mark.parametrize(
@@ -680,7 +681,7 @@ def test_a_url_of_the_applications_never_ends_its_line_nor_runs(text):
     ],
 )
 def test_a_path_of_ours_is_percent_quoted(url, way):
-    assert refusals.local(url) == way
+    assert replies.local(url) == way
 
 
 @pytest.mark.parametrize(
@@ -702,7 +703,7 @@ def test_a_path_of_ours_is_percent_quoted(url, way):
     ],
 )
 def test_a_url_of_the_applications_is_used_again_only_where_a_browser_would_go(url, way):
-    assert refusals.foreign(url) == way
+    assert replies.foreign(url) == way
 
 
 # --- the body is read first ------------------------------------------------------------------------------------------
@@ -736,6 +737,9 @@ MIB = 1024 * 1024
         pytest.param(100, {"CONTENT_LENGTH": "900"}, 100, id="to its end, where it is shorter than it says"),
         pytest.param(2 * MIB, {"CONTENT_LENGTH": str(2 * MIB)}, MIB, id="up to one MiB"),
         pytest.param(100, {"CONTENT_LENGTH": "9" * 5000}, 100, id="to its end, where the length is absurd"),
+        pytest.param(100, {"CONTENT_LENGTH": "0" * 30 + "60"}, 60, id="as long as it says, behind zeros"),
+        pytest.param(100, {"CONTENT_LENGTH": "0", "HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True},
+                     100, id="to its end, where a length stands beside an encoding"),
         pytest.param(100, {"wsgi.input_terminated": True}, 100, id="to its end, where the server ends it"),
         pytest.param(2 * MIB, {"wsgi.input_terminated": True}, MIB, id="up to one MiB, where the server ends it"),
         pytest.param(100, {"CONTENT_LENGTH": "60", "wsgi.input_terminated": True}, 60, id="by its length first"),
@@ -750,15 +754,15 @@ MIB = 1024 * 1024
 )
 def test_the_body_of_a_refused_request_is_read(size, more, read):
     body = Body(size)
-    refusals.drain({"wsgi.input": body, **more})
+    replies.drain({"wsgi.input": body, **more})
     assert body.tell() == read
     assert all(size <= 64 * 1024 for size in body.sizes)
 
 
 def test_a_body_that_breaks_off_is_survived():
     body = Body(100, breaks=True)
-    refusals.drain({"wsgi.input": body, "CONTENT_LENGTH": "100"})
-    refusals.drain({"CONTENT_LENGTH": "100"})
+    replies.drain({"wsgi.input": body, "CONTENT_LENGTH": "100"})
+    replies.drain({"CONTENT_LENGTH": "100"})
     assert body.sizes == [100]
 
 
@@ -766,7 +770,7 @@ def test_a_body_that_breaks_off_is_survived():
 
 
 def test_a_speculation_is_put_off_and_not_kept():
-    response = refusals.speculation()
+    response = replies.speculation()
     assert response.status == "503 Service Unavailable"
     assert header(response, "Cache-Control") == "no-store"
     assert header(response, "Location") is None
@@ -785,7 +789,7 @@ def test_a_speculation_is_put_off_and_not_kept():
     ],
 )
 def test_another_spelling_is_led_to_the_declared_one_with_its_query(path, query, location):
-    response = refusals.respelt(path, query)
+    response = replies.respelt(path, query)
     assert response.status == "308 Permanent Redirect"
     assert header(response, "Location") == location
     assert header(response, "Cache-Control") == "no-store"
@@ -794,18 +798,18 @@ def test_another_spelling_is_led_to_the_declared_one_with_its_query(path, query,
 
 
 def test_a_spelling_that_would_lead_to_another_host_leads_nowhere():
-    response = refusals.respelt("//evil/cart", "a=b")
+    response = replies.respelt("//evil/cart", "a=b")
     assert (response.status, header(response, "Location")) == ("404 Not Found", None)
 
 
 def test_a_path_that_is_too_long_is_a_414():
-    response = refusals.too_long()
+    response = replies.too_long()
     assert response.status.startswith("414 ")
     assert served(response) == response.body
 
 
 def test_a_method_that_is_not_taken_is_a_405_with_those_that_are():
-    response = refusals.method_not_allowed(["GET", "POST"])
+    response = replies.method_not_allowed(["GET", "POST"])
     assert response.status.startswith("405 ")
     assert header(response, "Allow") == "GET, POST"
     assert served(response) == response.body

@@ -13,6 +13,7 @@ from wsgiref.util import FileWrapper
 from wsgiref.validate import validator
 
 import pytest
+from broken_apps import never_starts, starts_twice, yields_before_it_starts
 from test_wsgi import EARLY, LINTS, SHAPES, Closable, Server, cookie_of, fetch, served
 from visitor import SECRET, Application, Boom, Environ, Visitor, led
 
@@ -355,21 +356,6 @@ def test_after_it_was_let_go_another_answer_is_the_servers_to_refuse():
     server, visitor = pay(fails_over(b"Sorry", b"oops"), Boom)
     assert server.sent is not None
     assert (server.sent[0], server.body, outcome(visitor)) == ("200 OK", b"Sorry", "free")
-
-
-def starts_twice(environ: Environ, start_response: Any) -> Iterable[bytes]:
-    start_response("200 OK", list(HTML))
-    start_response("200 OK", list(HTML))
-    return [b"never"]
-
-
-def never_starts(environ: Environ, start_response: Any) -> Iterable[bytes]:
-    return [b"never"]
-
-
-def yields_before_it_starts(environ: Environ, start_response: Any) -> Iterator[bytes]:
-    yield b"never"
-    start_response("200 OK", list(HTML))
 
 
 @pytest.mark.parametrize("app", [starts_twice, never_starts, yields_before_it_starts])

@@ -20,6 +20,7 @@ from wsgiref.validate import validator
 import pytest
 import webtest.lint
 import werkzeug.serving
+from broken_apps import never_starts, starts_twice, yields_before_it_starts
 from visitor import (
     DONE,
     HOST,
@@ -398,23 +399,8 @@ def test_a_payment_whose_answer_is_replaced_by_an_error_is_spent():
     assert visitor.post("/b", HTTP_X_PLAIN="1").reason == "duplicate"
 
 
-def starts_twice(environ: Environ, start_response: Any) -> Iterable[bytes]:
-    start_response("200 OK", list(HTML))
-    start_response("200 OK", list(HTML))
-    return [b"never"]
-
-
-def never_starts(environ: Environ, start_response: Any) -> Iterable[bytes]:
-    return [b"never"]
-
-
 def never_starts_and_is_empty(environ: Environ, start_response: Any) -> Iterable[bytes]:
     return []
-
-
-def yields_before_it_starts(environ: Environ, start_response: Any) -> Iterator[bytes]:
-    yield b"never"
-    start_response("200 OK", list(HTML))
 
 
 @pytest.mark.parametrize("app", [starts_twice, never_starts, yields_before_it_starts])

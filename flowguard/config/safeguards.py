@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from flowguard.config.checks import called_with, choice
+from flowguard.config.callables import called_with
+from flowguard.config.checks import choice
 from flowguard.config.keys import TOKEN
 from flowguard.config.places import Place, kind
 

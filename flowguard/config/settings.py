@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Mapping, NamedTuple
 
-from flowguard.config import checks, safeguards
+from flowguard.config import callables, checks, safeguards
 from flowguard.config.checks import Check
 from flowguard.config.places import WRONG, Place, did_you_mean
 from flowguard.core.flow import EDIT, REFUSE, VIEW
@@ -51,7 +51,7 @@ STATE_KEYS = _table(
     Setting("once", checks.flag, False),
     Setting("repeat", checks.flag, False),
     Setting("back", checks.choice(REFUSE, VIEW, EDIT)),
-    Setting("when", checks.condition),
+    Setting("when", callables.condition),
     Setting("accept", checks.answers),
     Setting("reject", checks.answers),
     Setting("effects", checks.flag, False),
@@ -81,7 +81,7 @@ FLOW_OPTIONS = _table(
     Setting("reject", checks.globs_only, ("*/login*", "*/signin*")),
     Setting("on_refusal", checks.on_refusal, "auto"),
     Setting("mode", checks.mode, "enforce"),
-    Setting("exempt", checks.called_with("the environ")),
+    Setting("exempt", callables.called_with("the environ")),
     Setting("cookie_name", safeguards.cookie_name),  # none: flowguard-NAME
     Setting("cookie_samesite", safeguards.cookie_samesite, "Lax"),
     Setting("cookie_secure", safeguards.cookie_secure, "auto"),
@@ -89,9 +89,9 @@ FLOW_OPTIONS = _table(
     Setting("cookie_path", safeguards.cookie_path, "/"),  # the only one that a `__Host-` cookie may have
     Setting("preflight", checks.flag, False),
     Setting("max_body", checks.size, 1_048_576),  # bytes; 1 MiB
-    Setting("entered", checks.hook),
-    Setting("refused", checks.hook),
-    Setting("finished", checks.hook),
+    Setting("entered", callables.hook),
+    Setting("refused", callables.hook),
+    Setting("finished", callables.hook),
     Setting("texts", checks.texts),
 )
 
@@ -100,7 +100,7 @@ GUARD_OPTIONS = _table(
     Setting("ledger", checks.anything, "memory://"),
     Setting("ledger_wait", checks.between(0, 60), 2),
     Setting("ledger_lease", checks.seconds, 300),
-    Setting("clock", checks.called_with()),  # none: time.time
+    Setting("clock", callables.called_with()),  # none: time.time
 )
 
 

@@ -1,7 +1,7 @@
 """Did it count? The rows of CONTRACT 4, in its words: what the application's answer does to the run.
 
 `ROWS` is the table; the first row that applies decides. `settle` carries it out. The application may overrule the
-table by a `Verdict`: what it says in a response header or on ``environ["flowguard.run"]``.
+table by an `Overrule`: what it says in a response header or on ``environ["flowguard.run"]``.
 """
 
 from __future__ import annotations

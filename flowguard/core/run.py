@@ -11,6 +11,8 @@ from typing import NamedTuple, Optional
 from flowguard.core.flow import Definition
 
 Values = tuple[tuple[str, str], ...]
+# Longer values of a rule variable are refused (CONTRACT 2): the cookie holds them.
+MAX_VALUE = 128  # bytes of UTF-8
 
 NOTHING: frozenset[str] = frozenset()
 
