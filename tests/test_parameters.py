@@ -340,6 +340,16 @@ def test_a_request_whose_parameters_match_no_key_passes_untouched():
     assert visitor.get("/p?step=1", HTTP_SEC_PURPOSE="prefetch").status == 503
 
 
+def test_keys_of_one_state_may_match_a_request_equally_well():
+    visitor, app = guarded({
+        "/user?@template=register": {"state": "form", "to": ["done"]},
+        "/user?:template=register": "form",
+        "/done": {"state": "done"},
+    })  # fmt: skip
+    assert visitor.get("/user?@template=register&:template=register").reason is None
+    assert app.seen[-1].run.state == "form"
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE"])
 def test_a_doubtful_request_never_reaches_the_application(method):
     visitor, app = guarded(FLOW)

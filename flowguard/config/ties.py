@@ -34,9 +34,10 @@ def _check_methods(first: Entry, second: Entry) -> None:
 
 
 def _check_parameters(first: Entry, second: Entry, entries: Sequence[Entry]) -> None:
-    """Where one request has the parameters of both, a third key must have more of them, and take it."""
+    """Where one request has the parameters of both, a third key must have more of them, and take it; unless both lead
+    to one state, so that it makes no difference."""
     together = both(first.parameters, second.parameters)
-    if together is None or not _overlap(first.methods, second.methods):
+    if together is None or first.name == second.name or not _overlap(first.methods, second.methods):
         return
     better = [one for one in entries if len(one.parameters) > len(first.parameters)
               and implied(one.parameters, together)]  # fmt: skip
