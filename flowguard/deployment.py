@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from typing import Any, Mapping, Sequence
 
@@ -23,6 +24,7 @@ def deploy(
     right = {name: value for name, value in overrides.items() if value is not WRONG}
     if problems:
         raise ConfigError([*problems, *_problems_of(file, right)])
+    _unsilence()
     return FlowGuard.from_file(app, file, secret_key=secret_key, **right)
 
 
@@ -34,3 +36,11 @@ def _problems_of(file: Any, overrides: Mapping[str, Any]) -> tuple[Problem, ...]
     except ConfigError as error:
         return error.problems
     return ()
+
+
+def _unsilence() -> None:
+    """Let our loggers speak again. `logging.config` silences those that it finds, unless told otherwise; and where an
+    application that sets up its logging is imported by us, it finds ours. A report that nobody sees would be none."""
+    for name, logger in logging.root.manager.loggerDict.items():
+        if name.startswith("flowguard.") and isinstance(logger, logging.Logger):
+            logger.disabled = False

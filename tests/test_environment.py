@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from visitor import Visitor
 from flowguard import ConfigError
 from flowguard.environment import VARIABLES, guard_from
 
+ROOT = Path(__file__).parent.parent
 SECRET = "9f3c8a51d07e4b62"
 FLOW = """
 [paths."/cart"]
@@ -230,6 +233,19 @@ def pay_twice(server: Server) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="gunicorn does not run on Windows")
+def test_an_application_that_sets_up_its_logging_does_not_silence_the_guard():
+    """By default, logging.config silences the loggers that are there already, and the guard is there first."""
+    Path("legacy.py").write_text(LEGACY + """
+import logging.config
+
+logging.config.dictConfig({"version": 1})
+""", "utf-8")
+    visit = "from flowguard.wsgi import application as a; from werkzeug.test import Client; Client(a).get('/payment')"
+    environment = {**os.environ, **variables(MODE="report"), "PYTHONPATH": str(ROOT)}
+    process = subprocess.run([sys.executable, "-c", visit], env=environment, stderr=subprocess.PIPE, text=True)
+    assert "would refuse" in process.stderr
+
+
 def test_gunicorn_serves_an_application_that_was_not_touched():
     deployed = variables(SECRET="", SECRET_FILE="secret", LEDGER="sqlite:///flow.db")
     with Gunicorn("flowguard.wsgi:application", 2, **deployed) as server:
