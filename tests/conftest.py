@@ -1,4 +1,5 @@
 """Fixtures that more than one module's tests use."""
 
+from applications import bare, guarded, site  # noqa: F401  (as below)
 from browser import chromium  # noqa: F401  (as below)
 from redis_server import redis_server, redis_url  # noqa: F401  (fixtures: pytest finds them by their names)

@@ -16,7 +16,7 @@ import sys
 import _bootstrap
 
 if __name__ == "__main__":
-    _bootstrap.ensure(["test", "frameworks", "browser", "dev"], system="--no-system" not in sys.argv)
+    _bootstrap.ensure(["test", "frameworks", "applications", "browser", "dev"], system="--no-system" not in sys.argv)
 
 import contextlib
 import glob
