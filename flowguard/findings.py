@@ -105,6 +105,23 @@ FINDINGS: Mapping[str, Words] = {
         "every key of {rule!r} names parameters: a request that leaves them out belongs to no flow, and passes.",
         "Declare {rule!r} as well, unless the application does nothing there.",
     ),
+    "by-absence": Words(
+        "{rule!r} is this state where a request has none of the parameters that other keys name, also in a place where "
+        "the application does not look for them.",
+        "Write the parameter that makes the application do this step: '{rule}?…' = {state!r}.",
+    ),
+    "foreign-syntax": Words(
+        "{part!r} stands for itself in a path here, and for no variable.",
+        "Write it as <name>.",
+    ),
+    "odd-method": Words(
+        "no browser sends the method {method}.",
+        "Did you mean {meant}?",
+    ),
+    "idle-without-effect": Words(
+        "a run lives no longer than its `ttl`, which is shorter.",
+        "Let it be shorter than `ttl`, or leave it out.",
+    ),
     "large-cookie": Words(
         "its cookie can grow to {size:,} bytes, and some servers take no more than 3,900 bytes of headers in all.",
         "Split the flow, or leave out transitions that lead back.",

@@ -6,12 +6,15 @@ add. Nothing is served, and no ledger is asked.
 
 from __future__ import annotations
 
+import re
 import secrets
+from difflib import get_close_matches
 from typing import Any, Callable, Iterator, NamedTuple, Optional
 
 from werkzeug.exceptions import NotFound
 
 from flowguard.config import Plan
+from flowguard.core.flow import SAFE
 from flowguard.core.lints import lints
 from flowguard.core.survey import Survey
 from flowguard.findings import Finding, finding
@@ -21,6 +24,10 @@ from flowguard.middleware import FlowGuard
 from flowguard.overlaps import overlaps, swallowed_below
 
 LARGE_COOKIE = 2048  # bytes, attributes included: half of what a server with 3,900 bytes of headers in all has room for
+
+# RFC 9110, 9, and PATCH (RFC 5789): what forms and scripts send.
+METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
+_FOREIGN = re.compile(r"\{[^/]*\}|(?<=/)[:*][^/]*")
 
 
 class Deployment(NamedTuple):
@@ -99,6 +106,39 @@ def _parameters_only(gate: Gate) -> Iterator[Finding]:
         yield finding("parameters-only", f"{plan.where}[{written!r}]", rule=rule)
 
 
+def _by_absence(gate: Gate) -> Iterator[Finding]:
+    """A step that is done once should be known by what makes the application do it."""
+    plan = gate.plan
+    told_apart = {key.rule for key in plan.keys if key.parameters}
+    for key in plan.keys:
+        state = gate.flow.states.get(key.name)
+        if state and state.once and key.rule in told_apart and not key.parameters and key.methods != SAFE:
+            yield finding("by-absence", f"{plan.where}[{key.written!r}]", rule=key.rule, state=key.name)
+
+
+def _foreign_syntax(gate: Gate) -> Iterator[Finding]:
+    """Variables as other frameworks write them. A colon or a star may stand in a path; such a whole segment hardly."""
+    plan = gate.plan
+    for key in plan.keys:
+        foreign = _FOREIGN.search(key.rule)
+        if foreign:
+            yield finding("foreign-syntax", f"{plan.where}[{key.written!r}]", part=foreign[0])
+
+
+def _odd_method(gate: Gate) -> Iterator[Finding]:
+    plan = gate.plan
+    for key in plan.keys:
+        for method in sorted((key.methods or SAFE).difference(METHODS)):
+            for meant in get_close_matches(method, METHODS, 1):
+                yield finding("odd-method", f"{plan.where}[{key.written!r}]", method=method, meant=meant)
+
+
+def _idle_without_effect(gate: Gate) -> Iterator[Finding]:
+    flow = gate.flow
+    if flow.idle is not None and flow.idle >= flow.ttl:
+        yield finding("idle-without-effect", f"{gate.plan.where}(idle)")
+
+
 def _large_cookie(gate: Gate) -> Iterator[Finding]:
     if gate.largest_cookie > LARGE_COOKIE:
         yield finding("large-cookie", gate.plan.where, size=gate.largest_cookie)
@@ -120,7 +160,8 @@ def _insecure_cookie(gate: Gate) -> Iterator[Finding]:
 
 
 _LOOKS: tuple[Callable[[Gate], Iterator[Finding]], ...] = (
-    _loose_rules, _parameters_only, _large_cookie, _strict_cookie, _insecure_cookie,
+    _loose_rules, _parameters_only, _by_absence, _foreign_syntax, _odd_method, _idle_without_effect,
+    _large_cookie, _strict_cookie, _insecure_cookie,
 )  # fmt: skip
 
 
