@@ -25,7 +25,8 @@ import shutil
 import subprocess
 import tempfile
 import time
-from typing import NamedTuple, Optional, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import IO, NamedTuple, Optional, Sequence
 from xml.etree import ElementTree
 
 import redis_server
@@ -50,26 +51,31 @@ class Tally(NamedTuple):
 
 
 class Checks:
-    """Runs one check after the other, and remembers what failed and how many tests there were."""
+    """Runs one check after the other, and remembers what failed and how many tests there were.
 
-    def __init__(self, environment: dict[str, str], limit: Optional[int]) -> None:
+    output: a file that all is printed to; standard output without one.
+    """
+
+    def __init__(self, environment: dict[str, str], limit: Optional[int], output: Optional[IO[str]] = None) -> None:
         self.environment = environment
         self.limit = limit
+        self.output = output
         self.failures: list[str] = []
         self.tally = Tally()
 
     def check(self, title: str, *arguments: str, python: str = sys.executable) -> None:
         """Run a Python module with *arguments*."""
-        print(f"\n== {title}", flush=True)
+        self.say(f"\n== {title}")
         begun = time.monotonic()
         outcome = self.call([python, "-m", *arguments])
-        print(f"== {title}: {outcome} in {time.monotonic() - begun:.0f} s", flush=True)
+        self.say(f"== {title}: {outcome} in {time.monotonic() - begun:.0f} s")
         if outcome != "passed":
             self.failures.append(title)
 
     def call(self, command: list[str]) -> str:
         try:
-            code = subprocess.call(command, cwd=_bootstrap.ROOT, env=self.environment, timeout=self.limit)
+            code = subprocess.call(command, cwd=_bootstrap.ROOT, env=self.environment, timeout=self.limit,
+                                   stdout=self.output)  # fmt: skip
         except subprocess.TimeoutExpired:
             return "FAILED, ended because it took too long"
         return "FAILED" if code else "passed"
@@ -85,13 +91,22 @@ class Checks:
         self.tally = Tally(*(one + other for one, other in zip(self.tally, more)))
 
     def fail(self, title: str, why: str) -> None:
-        print(f"\n== {title}: FAILED: {why}", flush=True)
+        self.say(f"\n== {title}: FAILED: {why}")
         self.failures.append(title)
+
+    def say(self, line: str) -> None:
+        print(line, file=self.output, flush=True)
+
+    def take(self, part: "Checks", printed: str) -> None:
+        """Print what checks that ran beside others have *printed*, and count what came of them."""
+        self.say(printed.rstrip())
+        self.failures += part.failures
+        self.add(part.tally)
 
     def close(self) -> int:
         """Print the last lines, and return the exit code."""
-        print("\n" + (f"FAILED: {', '.join(self.failures)}" if self.failures else "Everything passed."))
-        print(self.tally, flush=True)
+        self.say("\n" + (f"FAILED: {', '.join(self.failures)}" if self.failures else "Everything passed."))
+        self.say(str(self.tally))
         return 1 if self.failures else 0
 
 
@@ -170,11 +185,23 @@ def ends(minors: Sequence[int], deep: bool) -> list[End]:
 
 
 def run_ends(checks: Checks, system: bool, deep: bool) -> None:
+    """As many at a time as there are cores."""
     found = interpreters()
+    pythons = {}
     for minor, kind, needs in ends(list(found), deep):
         place = _bootstrap.place_of(f"-{kind}", (3, minor))
-        python = _bootstrap.environment(place, needs, found[minor], system)
-        checks.test(f"Python 3.{minor}, {kind} versions", *QUICK, python=python)
+        pythons[f"Python 3.{minor}, {kind} versions"] = _bootstrap.environment(place, needs, found[minor], system)
+
+    def run(title: str) -> tuple[Checks, str]:
+        with tempfile.TemporaryFile("w+") as output:
+            part = Checks(checks.environment, checks.limit, output)
+            part.test(title, *QUICK, python=pythons[title])
+            output.seek(0)
+            return part, output.read()
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for part, printed in pool.map(run, pythons):
+            checks.take(part, printed)
 
 
 # The whole.

@@ -155,6 +155,21 @@ def test_a_check_that_hangs_is_ended_and_fails(capfd):
     assert "endless: FAILED, ended because it took too long" in capfd.readouterr().out
 
 
+def test_checks_that_ran_beside_others_count_with_them(capfd, tmp_path):
+    checks = run.Checks(dict(os.environ), limit=60)
+    with open(tmp_path / "printed", "w+", encoding="utf-8") as output:
+        part = run.Checks(dict(os.environ), 60, output)
+        part.check("no such module", "no_such_module_as_this")
+        part.check("no operation", "this", "-c", "")
+        part.add(run.Tally(passed=2))
+        output.seek(0)
+        assert capfd.readouterr().out == ""
+        checks.take(part, output.read())
+    printed = capfd.readouterr().out
+    assert printed.index("== no such module: FAILED in") < printed.index("The Zen of Python")
+    assert (checks.failures, checks.tally) == (["no such module"], run.Tally(passed=2))
+
+
 def test_what_failed_is_named_before_the_closing_line(capfd):
     checks = run.Checks(dict(os.environ), limit=60)
     checks.check("no such module", "no_such_module_as_this")
