@@ -102,10 +102,9 @@ class Judge:
 
     def _would_claim(self, asked: Asked, run: Run) -> bool:
         """Would the run that the cookie tells let this request through, as a submission that must be alone?"""
-        attempts = [self._attempt(asked, name) for name in asked.names]
-        if not run.trail or not attempts[-1].submission or self._lost(asked, run) is not None:
+        if not run.trail or not self._submits(asked, asked.names[-1]) or self._lost(asked, run) is not None:
             return False
-        verdicts = [decide(self._flow, run, attempt) for attempt in attempts]
+        verdicts = [decide(self._flow, run, self._attempt(asked, name)) for name in asked.names]
         claims = [one.claim for one in verdicts if isinstance(one, Passage)]
         return len(claims) == len(verdicts) and any(claims)
 
@@ -117,8 +116,9 @@ class Judge:
 
     def _read(self, asked: Asked, run: Run, text: str) -> Held:
         """Safe requests, and companions that change nothing, go on by the cookie where the ledger is silent."""
-        if any(self._may_change(name) and self._attempt(asked, name).submission for name in asked.names):
-            return self._keeper.newest(run, text, asked.now)
+        for name in asked.names:
+            if self._submits(asked, name) and self._may_change(name):
+                return self._keeper.newest(run, text, asked.now)
         return self._keeper.newest_or_cookie(run, text, asked.now)
 
     def _may_change(self, name: str) -> bool:
@@ -167,7 +167,8 @@ class Judge:
         """Why *run* can't be used, or None if it can, or if there is nothing in it."""
         if not run.trail:
             return None
-        return foreign(self._flow, run, self._attempt(asked, asked.names[-1])) or usable(self._flow, run, asked.now)
+        lost = foreign(self._flow, run, self._attempt(asked, asked.names[-1])) if self._flow.owned else None
+        return lost or usable(self._flow, run, asked.now)
 
     def _on_nothing(self, asked: Asked, lost: Optional[Reason]) -> Judged:
         return self._decide(asked, Held(Run(secrets.token_urlsafe(12))), lost, True)
@@ -225,8 +226,11 @@ class Judge:
     def _attempt(
         self, asked: Asked, name: str, lost: Optional[Reason] = None, agrees: Agrees = everything_agrees
     ) -> Attempt:
-        """The request as a request for *name*: a safe one is a submission where a GET has effects."""
-        methods = asked.methods
-        by_get = not methods.submission and not methods.peek and name in self._flow.effects
-        submission = methods.submission or by_get
+        """The request as a request for *name*."""
+        methods, submission = asked.methods, self._submits(asked, name)
+        by_get = submission and not methods.submission
         return Attempt(name, submission, asked.now, methods.peek, asked.values, agrees, lost, by_get, asked.users)
+
+    def _submits(self, asked: Asked, name: str) -> bool:
+        """A safe request is a submission where a GET has effects."""
+        return asked.methods.submission or (name in self._flow.effects and not asked.methods.peek)

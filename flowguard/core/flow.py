@@ -139,6 +139,11 @@ class Definition:
         return self.states.get(name) or self.companions[name]
 
     @cached_property
+    def owned(self) -> bool:
+        """Is there more to a run than who brings it: a user, an instance?"""
+        return self.bind or self.instance is not None
+
+    @cached_property
     def effects(self) -> frozenset[str]:
         """The states and companions of which a GET is a submission."""
         return frozenset(name for name in (*self.states, *self.companions) if self.step(name).effects)
