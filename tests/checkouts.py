@@ -206,7 +206,7 @@ def django() -> Any:
     if not settings.configured:
         settings.configure(
             SECRET_KEY=SECRET, ALLOWED_HOSTS=["*"], ROOT_URLCONF=__name__, MIDDLEWARE=[], LOGGING_CONFIG=None,
-            INSTALLED_APPS=["formtools"], SESSION_COOKIE_SAMESITE="Lax", USE_I18N=False,
+            SESSION_COOKIE_SAMESITE="Lax", USE_I18N=False,
             TEMPLATES=[{"BACKEND": "django.template.backends.django.DjangoTemplates", "OPTIONS": {
                 "loaders": [("django.template.loaders.locmem.Loader", {"form.html": "<form>{{ form }}</form>"})],
             }}],
