@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import bench
 import checkouts
 import pytest
+
+BENCH = Path(__file__).with_name("bench.py")
 
 # What a visitor does, and what comes of it: 200 a page, 303 the next step or the way back to the current one.
 VISIT = [
@@ -66,3 +74,13 @@ def test_a_table_has_a_figure_for_every_row_and_way(capsys):
     assert table["reload"]["flowguard"].units > table["reload"]["by hand"].units / 2
     printed = capsys.readouterr().out
     assert all(name in printed for name in table)
+
+
+@pytest.mark.slow
+def test_it_runs_by_one_command_and_writes_json(tmp_path):
+    file = tmp_path / "figures.json"
+    command = [sys.executable, BENCH, "start", "--json", str(file)]
+    told = subprocess.run(command, stdout=subprocess.PIPE, check=True, env={**os.environ, "FLOWGUARD_BOOTSTRAP": "0"})
+    assert b"import flowguard, ms" in told.stdout
+    found = json.loads(file.read_text("utf-8"))
+    assert found["start"]["one start with 9,999 ends, s"] > 0

@@ -340,6 +340,8 @@ COMMANDS = {
     "flowguard ledger redis://host:6379/0 --run 1f3a9c02b7de": ("tests/test_operating.py", '"--run"'),
     "flowguard ledger redis://host:6379/0 free 1f3a9c02b7de /payment": ("tests/test_operating.py", '"free"'),
     "flowguard ledger sqlite:////var/lib/shop/flow.db purge": ("tests/test_operating.py", '"purge"'),
+    "python3 tests/bench.py": ("tests/test_bench.py", 'BENCH, "start"'),
+    "python3 tests/bench.py requests --json FILE": ("tests/test_bench.py", '"--json", str(file)'),
     "python3 tests/run.py tests/test_readme.py": ("tests/run.py", "python3 tests/run.py tests/test_"),
 }
 
