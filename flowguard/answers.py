@@ -6,13 +6,14 @@ from typing import Any, Callable, Mapping, NamedTuple, Optional
 from urllib.parse import quote, unquote_to_bytes, urljoin, urlsplit
 
 from flowguard import wire
-from flowguard.core.outcome import Answer, Destination, Overrule
+from flowguard.core.outcome import NO_ANSWER, Answer, Destination, Overrule
 from flowguard.core.run import Values
 
 Headers = list[tuple[str, str]]
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 OVERRULE = "flowguard"  # the response header by which an application overrules the table
+_WORDS = {known.value: known for known in Overrule}
 _PAGES = ("text/html", "application/xhtml+xml")
 
 
@@ -28,42 +29,53 @@ NOWHERE = Place(None, False, ())
 Lookup = Callable[[str, str], Place]  # PATH_INFO and query to place
 
 
+_NUMBER = {f"{number:03}": number for number in range(1000)}
+
+
 def status_of(status: str) -> int:
     """The number of a WSGI status line; 0 for one that no server takes."""
-    digits = status[:3]
-    return int(digits) if len(digits) == 3 and digits.isascii() and digits.isdigit() else 0
+    return _NUMBER.get(status[:3], 0)
+
+
+class Told(NamedTuple):
+    """What a status line and its headers tell. location: of a redirect, as it stands. said: what an overruling header
+    says, whether it is one of our words or not; None where there is none. cached: it says how it may be cached."""
+
+    answer: Answer
+    location: Optional[str]
+    said: Optional[str]
+    cached: bool
+
+
+NOTHING_TOLD = Told(NO_ANSWER, None, None, False)
 
 
 def read_answer(
-    status: str, headers: Headers, base: Mapping[str, Any], lookup: Lookup
-) -> tuple[Answer, Optional[str], Optional[str]]:
-    """The answer, the Location of its redirect (as it stands), and what it says in an unknown overruling header.
-
-    base: the environ as the request came, to read the Location against.
-    """
-    number, html, location, said = status_of(status), False, None, None
+    status: str, headers: Headers, base: Mapping[str, Any], lookup: Lookup, texts: frozenset[str] = frozenset()
+) -> Told:
+    """One pass over the headers. base: the environ as the request came, to read the Location against. texts: what was
+    found in the answer."""
+    number, html, location, said, cached = status_of(status), False, None, None, False
     for name, value in headers:
         lowered = name.lower()
         if lowered == "content-type":
             html = value.lower().lstrip().startswith(_PAGES)
         elif lowered == "location":
             location = value
+        elif lowered == "cache-control":
+            cached = True
         elif lowered == OVERRULE:
             said = value.strip().lower()
     if number not in REDIRECTS:
         location = None
     to = None if location is None else destination(location, base, lookup)
-    overrule = _overrule(said)
-    return Answer(number, html, to, overrule), location, said if overrule is None else None
+    overrule = None if said is None else _WORDS.get(said)
+    return Told(Answer(number, html, to, overrule, texts), location, said, cached)
 
 
 def header_of(headers: Headers, name: str) -> str:
     """The value of a header of the answer; empty where there is none."""
     return next((value for key, value in headers if key.lower() == name), "")
-
-
-def _overrule(said: Optional[str]) -> Optional[Overrule]:
-    return Overrule(said) if said in {known.value for known in Overrule} else None
 
 
 def destination(location: str, base: Mapping[str, Any], lookup: Lookup) -> Destination:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from functools import lru_cache, partial
 from typing import Callable, Mapping, NamedTuple, Optional, Sequence
 
 from flowguard.core.flow import Definition
@@ -16,6 +17,7 @@ from flowguard.core.run import MAX_VALUE, Run, Values
 
 WIDTH = 5  # characters of a state's code: 30 bits, so that a thousand states collide once in two thousand flows
 USER = 16  # characters of a user's digest: 96 bits
+MAX_WAYS = 256  # ways that a codec remembers how to read: at most 20 MB, of a flow whose cookies are full
 Name = Callable[[str], Optional[str]]  # a state's code to its name; None for one that does not exist
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _PLACE = {letter: number for number, letter in enumerate(_ALPHABET)}
@@ -34,6 +36,9 @@ class Codec:
         self._variables = frozenset(variables)
         self._bind = flow.bind
         self._last: tuple[Optional[Run], str] = None, ""  # what a submission writes into its cookie and the ledger
+        # How far visitors have come is few texts, which many share: each is read, and written, once for all of them.
+        self._read_way = lru_cache(MAX_WAYS)(self._way)
+        self._write_way = lru_cache(MAX_WAYS)(partial(_write_way, width=self._width, code=self._code.__getitem__))
         self.longest = self._bound(flow, variables)  # characters
 
     def _bound(self, flow: Definition, variables: Sequence[str]) -> int:
@@ -48,14 +53,17 @@ class Codec:
     def encode(self, run: Run) -> str:
         last, text = self._last
         if last is not run:
-            text = _write(run, self._width, self._code.__getitem__)
+            text = _write(run, self._write_way)
             self._last = run, text
         return text
 
     def decode(self, text: str) -> Optional[Run]:
         """The run that *text* holds, without the states that no longer exist; None if it is no text of ours."""
-        run = _read(text, lambda width: self._known(width).get, self._variables.__contains__)
+        run = _read(text, self._read_way, self._variables.__contains__)
         return run._replace(user="") if run is not None and run.user and not self._bind else run
+
+    def _way(self, flags: str, trail: str, history: str, done: str, spent: str) -> Way:
+        return _read_way(flags, trail, history, done, spent, self._known(_width(flags)).get)
 
     def _known(self, width: int) -> Mapping[str, str]:
         """Codes of *width* to names. Another deployment may have written shorter or longer ones; one that two of our
@@ -77,48 +85,72 @@ class Coded(NamedTuple):
     @classmethod
     def decode(cls, text: str) -> Optional[Coded]:
         """The run that *text* holds, with all that is in it; None if it is no text of ours."""
-        run = _read(text, lambda width: str, lambda variable: True)
-        return None if run is None else cls(run, int(text.split(".")[6][0], 16))
+        run = _read(text, partial(_read_way, name_of=str), lambda variable: True)
+        return None if run is None else cls(run, _width(text.split(".")[6]))
 
     def encode(self) -> str:
-        return _write(self.run, self.width, str)
+        return _write(self.run, partial(_write_way, width=self.width, code=str))
 
     def code(self, name: str) -> str:
         """How the state of this name is written here."""
         return _digest(name)[: self.width]
 
 
-def _write(run: Run, width: int, code: Callable[[str], str]) -> str:
-    start, flags = run.started, f"{width:x}{'f' if run.closed else ''}"
-    text = ".".join((
-        run.id, f"{run.seq:x}", f"{run.seq - run.first:x}",
-        f"{start:x}", f"{run.changed - start:x}", f"{run.entered - start:x}", flags,
-        "".join([code(name) for name in run.trail]), _write_history(run),
-        f"{_mask(run.trail, run.done):x}", "".join([code(name) for name in sorted(run.spent)]),
-        _write_values(run.values),
-    ))  # fmt: skip
+class Way(NamedTuple):
+    """How far a run has come: flags, trail, history, done and spent of its text."""
+
+    trail: tuple[str, ...]
+    history: tuple[tuple[str, str], ...]
+    done: frozenset[str]
+    spent: frozenset[str]
+    closed: bool
+
+
+def _write(run: Run, way_text: Callable[[Way], str]) -> str:
+    start, way = run.started, way_text(Way(run.trail, run.history, run.done, run.spent, run.closed))
+    text = (
+        f"{run.id}.{run.seq:x}.{run.seq - run.first:x}.{start:x}.{run.changed - start:x}.{run.entered - start:x}."
+        f"{way}.{_write_values(run.values) if run.values else ''}"
+    )
     return f"{text}.{run.user}" if run.user else text
 
 
-def _read(text: str, names_of: Callable[[int], Name], variable: Callable[[str], bool]) -> Optional[Run]:
-    """names_of: how codes of a width are turned into names; variable: whether a rule variable of that name exists."""
+def _write_way(way: Way, width: int, code: Callable[[str], str]) -> str:
+    return ".".join((
+        f"{width:x}{'f' if way.closed else ''}", "".join([code(name) for name in way.trail]), _write_history(way),
+        f"{_mask(way.trail, way.done):x}", "".join([code(name) for name in sorted(way.spent)]),
+    ))  # fmt: skip
+
+
+def _read(text: str, way_of: Callable[..., Way], variable: Callable[[str], bool]) -> Optional[Run]:
+    """way_of: of the five fields of a way; variable: whether a rule variable of that name exists."""
     try:
         id_, seq, since, started, changed, entered, flags, trail, history, done, spent, values, *user = text.split(".")
-        count, start, width = int(seq, 16), int(started, 16), int(flags[0], 16)
-        name_of = names_of(width)
-        names = [name_of(code) for code in _split(trail, width)]
-        mask = int(done, 16)
+        way = way_of(flags, trail, history, done, spent)
+        count, start = int(seq, 16), int(started, 16)
         return Run(
-            id_, count, count - int(since, 16),
-            tuple([name for name in names if name is not None]),
-            _read_history(history, names),
-            frozenset([name for place, name in enumerate(names) if name is not None and mask >> place & 1]),
-            frozenset([name for name in map(name_of, _split(spent, width)) if name is not None]),
-            _read_values(values, variable),
-            start, start + int(changed, 16), start + int(entered, 16), flags[1:] == "f", _read_user(user),
+            id_, count, count - int(since, 16), way.trail, way.history, way.done, way.spent,
+            _read_values(values, variable) if values else (), start, start + int(changed, 16),
+            start + int(entered, 16), way.closed, _read_user(user) if user else "",
         )  # fmt: skip
     except (ValueError, KeyError, IndexError):
         return None
+
+
+def _width(flags: str) -> int:
+    return int(flags[0], 16)
+
+
+def _read_way(flags: str, trail: str, history: str, done: str, spent: str, name_of: Name) -> Way:
+    width, mask = _width(flags), int(done, 16)
+    names = [name_of(code) for code in _split(trail, width)]
+    return Way(
+        tuple([name for name in names if name is not None]),
+        _read_history(history, names),
+        frozenset([name for place, name in enumerate(names) if name is not None and mask >> place & 1]),
+        frozenset([name for name in map(name_of, _split(spent, width)) if name is not None]),
+        flags[1:] == "f",
+    )
 
 
 def _digest(name: str) -> str:
@@ -144,9 +176,9 @@ def _mask(trail: Sequence[str], done: frozenset[str]) -> int:
     return sum([1 << place for place, name in enumerate(trail) if name in done]) if done else 0
 
 
-def _write_history(run: Run) -> str:
+def _write_history(way: Way) -> str:
     """Empty where the history is the trail, step by step; else pairs of places in the trail."""
-    trail, history = run.trail, run.history
+    trail, history = way.trail, way.history
     if len(history) == len(trail) - 1 and history == tuple(zip(trail, trail[1:])):
         return ""
     place = {name: number for number, name in enumerate(trail)}
@@ -170,7 +202,7 @@ def _read_history(text: str, names: Sequence[Optional[str]]) -> tuple[tuple[str,
 
 
 def _write_values(values: Values) -> str:
-    return "~".join(part for name, value in values for part in (name, _pack(value))) if values else ""
+    return "~".join(part for name, value in values for part in (name, _pack(value)))
 
 
 def _pack(value: str) -> str:
@@ -178,17 +210,12 @@ def _pack(value: str) -> str:
 
 
 def _read_values(text: str, variable: Callable[[str], bool]) -> Values:
-    if not text:
-        return ()
     parts = text.split("~")
     pairs = zip(parts[::2], parts[1::2])
     return tuple([(name, _unpack(value)) for name, value in pairs if variable(name)])
 
 
 def _read_user(fields: list[str]) -> str:
-    """A run that is nobody's has no such field."""
-    if not fields:
-        return ""
     (user,) = fields
     if len(user) != USER:
         raise ValueError("no digest of a user")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from binascii import b2a_base64
 from hmac import compare_digest
 from typing import NamedTuple, Optional, Sequence, Union
 
@@ -25,6 +26,7 @@ from flowguard.core.run import Run, Values
 MAX_COOKIE = 4096  # bytes
 MAX_CANDIDATES = 8  # cookies of one name that are looked at: a browser sends one, a tossing neighbour a few
 VERSION = "1"
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _SIGNATURE = 43  # characters: 32 bytes in base64 without padding
 
 
@@ -51,6 +53,18 @@ class _HmacSha256(SigningAlgorithm):
         return outer.digest()
 
 
+class _TextSigner(Signer):
+    """A stock signer of one key that is derived already. What it writes is what a stock one writes, which looks anew
+    for each signature how its key is to be derived."""
+
+    def __init__(self, key: bytes) -> None:
+        super().__init__(key, key_derivation="none", algorithm=_HmacSha256(key))
+
+    def get_signature(self, value: Union[str, bytes]) -> bytes:
+        digest = self.algorithm.get_signature(b"", value.encode() if isinstance(value, str) else value)
+        return b2a_base64(digest, newline=False).translate(_URL_SAFE, b"=")
+
+
 class Seal:
     """Signs with the last of the keys, verifies with all. A mark in the text names the key, so that a forgery costs
     one signature and not one for each key."""
@@ -59,27 +73,25 @@ class Seal:
         derived = derived_keys(secret_keys, f"flowguard.v1.{name}")
         self._signers: dict[str, list[Signer]] = {}
         for key in derived:
-            signer = Signer(key, key_derivation="none", algorithm=_HmacSha256(key))
-            self._signers.setdefault(self._mark(key), []).insert(0, signer)
-        self._head = f"{VERSION}{self._mark(derived[-1])}."
-        self._newest = self._signers[self._mark(derived[-1])][0]
+            self._signers.setdefault(self._head_of(key), []).insert(0, _TextSigner(key))
+        self._head = self._head_of(derived[-1])
+        self._newest = self._signers[self._head][0]
 
     @staticmethod
-    def _mark(key: bytes) -> str:
-        return hashlib.sha256(b"mark" + key).hexdigest()[:2]
+    def _head_of(key: bytes) -> str:
+        return f"{VERSION}{hashlib.sha256(b'mark' + key).hexdigest()[:2]}."
 
     def sign(self, text: str) -> str:
         value = self._head + text
-        return f"{value}.{self._newest.get_signature(value.encode('ascii')).decode('ascii')}"
+        return f"{value}.{self._newest.get_signature(value).decode('ascii')}"
 
     def verify(self, token: str) -> Optional[str]:
         """The text that was signed, or None for anything that we did not write."""
-        if len(token) > MAX_COOKIE or token[:1] != VERSION or token[3:4] != "." or not token.isascii():
+        if len(token) > MAX_COOKIE or not token.isascii():
             return None
         value, _, signature = token.rpartition(".")
-        given = signature.encode("ascii")
-        for signer in self._signers.get(token[1:3], ()):
-            if compare_digest(signer.get_signature(value.encode("ascii")), given):
+        for signer in self._signers.get(value[:4], ()):
+            if compare_digest(signer.get_signature(value), signature.encode("ascii")):
                 return value[4:]
         return None
 
@@ -123,7 +135,9 @@ class Cookie:
         self.name = f"__Host-{name}" if host else name
         self._codec, self._seal = codec, seal
         self._needle = f"{self.name}="
-        self._pattern = re.compile(r"(?:^|[;, \t])" + re.escape(self._needle) + r"([^;, \t]*)")
+        # The name first, and what must not stand before it afterwards: so the name is searched for, not matched.
+        needle = re.escape(self._needle)
+        self._pattern = re.compile(f"{needle}(?<![^;, \\t]{needle})([^;, \\t]*)")
         self._before, self._after = self._frame(attributes, secure)
         self.longest = len(self._before) + len(self._after) + codec.longest + len(VERSION) + 4 + _SIGNATURE
 
@@ -160,13 +174,13 @@ class Cookie:
         return [self.write(run)]
 
     def _newest(self, tokens: Sequence[str]) -> Found:
-        newest = Found(None, "", bool(tokens))
+        newest, its_text = None, ""
         for token in tokens[:MAX_CANDIDATES]:
             text = self._seal.verify(token)
             run = None if text is None else self._codec.decode(text)
-            if text is not None and run is not None and (newest.run is None or run.seq > newest.run.seq):
-                newest = Found(run, text, True)
-        return newest
+            if text is not None and run is not None and (newest is None or run.seq > newest.seq):
+                newest, its_text = run, text
+        return Found(newest, its_text, bool(tokens))
 
     def write(self, run: Run) -> str:
         """The value of a Set-Cookie header for *run*, never over `MAX_COOKIE`.

@@ -33,7 +33,7 @@ class Visit(Protocol):
 class Exchange:
     """Calls the application for one visit, and is the answer's iterable where something is still to be settled."""
 
-    __slots__ = ("_chunks", "_open", "_result", "_start", "_started", "_visit")
+    __slots__ = ("_chunks", "_open", "_result", "_start", "_started", "_visit", "_write")
 
     def __init__(self, visit: Visit, start_response: Any) -> None:
         self._visit = visit
@@ -42,6 +42,7 @@ class Exchange:
         self._open = True  # nothing is settled yet
         self._result: Any = None
         self._chunks: Optional[Iterator[bytes]] = None
+        self._write: Optional[Write] = None  # the server's, for whoever writes before everything is settled
 
     def call(self, app: Any, environ: Any) -> Iterable[bytes]:
         """The answer's body. The application's own iterable, untouched, where nothing has to be settled any more."""
@@ -64,13 +65,14 @@ class Exchange:
         write: Write = self._start(status, headers, exc_info) if exc_info else self._start(status, headers)
         if not self._open:
             return write
+        self._write = write
+        return self._settle_and_write
 
-        def settling_write(data: bytes) -> object:
-            if data:
-                self._settle()
-            return write(data)
-
-        return settling_write
+    def _settle_and_write(self, data: bytes) -> object:
+        if data:
+            self._settle()
+        assert self._write is not None
+        return self._write(data)
 
     def __iter__(self) -> Iterator[bytes]:
         return self

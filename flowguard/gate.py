@@ -104,7 +104,8 @@ class Gate:
         every = brought.jar.cookie.every(environ.get("HTTP_COOKIE", ""))
         cookies = [cookie for found in every for cookie in self._forget(asked, brought.jar, found)]
         known = every[-1].run.values if every and every[-1].run is not None else ()
-        start = self._refuser.beginning(known, environ) or f"{mount_of(environ)}/"
+        mount = mount_of(environ)
+        start = self._refuser.beginning(known, mount) or f"{mount}/"
         headers = [("Location", start), ("Cache-Control", "no-store"), *set_cookies(environ, brought, cookies)]
         return replies.send(replies.plain("303 See Other", "Start again.\n", headers), environ, start_response)
 
@@ -135,7 +136,8 @@ class Gate:
 
     def _asked(self, environ: Environ, select: Select, args: Mapping[str, Any], values: Values) -> Asked:
         methods = methods_of(environ)
-        names = tuple(dict.fromkeys([select(method) for method in methods.all]))
+        every = methods.all
+        names = (select(every[0]),) if len(every) == 1 else tuple(dict.fromkeys([select(method) for method in every]))
         users = () if self._users is None else self._users.of(environ)
         return Asked(environ, methods, names, args, values, self._kit.now(), users)
 

@@ -75,7 +75,7 @@ class Judged(NamedTuple):
         """Is the browser's copy older than the run that was judged? (It may have been emptied meanwhile.)"""
         run, brought = self.held.run, found.run
         if not self.invented:
-            return run != brought
+            return run is not brought and run != brought
         lost = self.attempt.lost is not None  # by its times: then nobody has emptied it yet
         return not lost and brought is not None and run.id == brought.id and run.seq > brought.seq
 
@@ -104,14 +104,19 @@ class Judge:
         """Would the run that the cookie tells let this request through, as a submission that must be alone?"""
         if not run.trail or not self._submits(asked, asked.names[-1]) or self._lost(asked, run) is not None:
             return False
-        verdicts = [decide(self._flow, run, self._attempt(asked, name)) for name in asked.names]
-        claims = [one.claim for one in verdicts if isinstance(one, Passage)]
-        return len(claims) == len(verdicts) and any(claims)
+        claims = False
+        for name in asked.names:
+            verdict = decide(self._flow, run, self._attempt(asked, name))
+            if isinstance(verdict, Refusal):
+                return False
+            claims |= verdict.claim
+        return claims
 
     def _claimed(self, asked: Asked, run: Run, text: str) -> Held:
         """Claimed for the state that must not be done twice, should the claim outlive its worker."""
-        states = self._flow.states
-        name = next((name for name in asked.names if name in states and states[name].once), asked.names[-1])
+        name, states = asked.names[-1], self._flow.states
+        if len(asked.names) > 1:
+            name = next((other for other in asked.names if other in states and states[other].once), name)
         return self._keeper.claimed(run, text, name, asked.now)
 
     def _read(self, asked: Asked, run: Run, text: str) -> Held:
@@ -210,6 +215,8 @@ class Judge:
 
     def _asker(self, asked: Asked, run: Optional[Run], name: str) -> Agrees:
         """Asks the deployer's conditions, each at most once for a request and a run."""
+        if not self._flow.conditional:
+            return everything_agrees
         answers: dict[int, bool] = {}
         context: list[Context] = []
 

@@ -7,7 +7,7 @@ import logging
 import secrets
 import threading
 import time
-from typing import Callable, NamedTuple, Optional, TypeVar, cast
+from typing import Callable, NamedTuple, Optional, TypeVar
 
 from flowguard import records
 from flowguard.codec import Codec
@@ -28,7 +28,7 @@ Answered = TypeVar("Answered")
 MAX_WAITING = 16
 MAX_AWAITED = 256  # claims that were waited for and are remembered: several times MAX_WAITING
 # What came of a submission whose answer is worth keeping: one in doubt is not led there again, whatever it was told.
-KNOWN = frozenset(Outcome) - {Outcome.UNKNOWN, Outcome.NOTHING}
+IN_DOUBT = (Outcome.UNKNOWN, Outcome.NOTHING)
 FIRST_PAUSE, LAST_PAUSE = 0.005, 0.05  # seconds between two looks at a claim, growing
 QUIET = 60  # seconds between two times that an outage is told: a ledger that is full answers some, and others not
 MAX_WRITES = 8  # tries to write a change that others overtake; each means that somebody else's was written
@@ -91,7 +91,8 @@ class Keeper:
         """The newest run of *run*'s id; *text* is how the cookie wrote it. Raises LedgerUnavailable."""
         if self._ledger is None:
             return Held(run)
-        return self._merge(run, text, self._read(run, now), now)
+        record = self._read(run, now)
+        return Held(run) if record is None else self._merge(run, text, record, now)
 
     def newest_or_cookie(self, run: Run, text: str, now: int) -> Held:
         """The same, for an answer that can do without the ledger."""
@@ -107,7 +108,7 @@ class Keeper:
         """
         if self._ledger is None:
             return Held(run)
-        claim = Claim(secrets.token_urlsafe(12), state, now / 1000 + self._lease)
+        claim = Claim(secrets.token_hex(12), state, now / 1000 + self._lease)
         held = self._try_claim(run, text, claim, now)
         if not held.busy or not self._waiting.acquire(blocking=False):
             return held
@@ -170,7 +171,7 @@ class Keeper:
         if self._ledger is None:
             return settled
         try:
-            if settled.run == held.run:
+            if settled.run is held.run or settled.run == held.run:
                 self.give_up(held, now)
                 return settled
             if held.version == 0 and not passage.submission and self._read(settled.run, now) is None:
@@ -186,7 +187,7 @@ class Keeper:
     ) -> Run:
         after, version, ended = settled, held.version, held.ended
         for _ in range(MAX_WRITES):
-            if self._write(after.run, version, ended, led if after.outcome in KNOWN else None, now):
+            if self._write(after.run, version, ended, None if after.outcome in IN_DOUBT else led, now):
                 break
             newest, version, ended = self._overtaken(held, now)
             if newest is not None:
@@ -238,13 +239,9 @@ class Keeper:
 
     # --- what they share ----------------------------------------------------------------------------------------
 
-    def _merge(
-        self, run: Run, text: str, record: Optional[Record], now: int, token: Optional[str] = None
-    ) -> Held:
+    def _merge(self, run: Run, text: str, record: Record, now: int, token: Optional[str] = None) -> Held:
         """Where the ledger holds the run, its copy counts, but for what the cookie calls spent, and for a submission
         whose lease is over. token: of the claim that we have asked for."""
-        if record is None:
-            return Held(run)
         entry = records.read(record.text)
         newest = run if entry.run == text else self._codec.decode(entry.run)
         claim, led = record.claim, entry.led
@@ -290,7 +287,8 @@ class Keeper:
     def _ask(self, question: Callable[[Ledger], Answered]) -> Answered:
         """Ask the ledger, and say once that it is down, and once that it is back."""
         try:
-            answer = question(cast(Ledger, self._ledger))  # without one, nobody gets here
+            assert self._ledger is not None  # without one, nobody gets here
+            answer = question(self._ledger)
         except LedgerUnavailable as error:
             if not self._down and self._monotonic() - self._told >= QUIET:
                 logger.error("%s; submissions are refused, other requests go on by the cookie alone", error)

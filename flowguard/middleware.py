@@ -119,7 +119,7 @@ class FlowGuard:
         self, environ: Environ, start_response: StartResponse, found: Union[Found, Misspelt, TooLong, Fenced]
     ) -> Iterable[bytes]:
         under_way: tuple[_Call, ...] = environ.get("flowguard.calls", ())
-        if any(call.guard is self and call.open for call in under_way):
+        if under_way and any(call.guard is self and call.open for call in under_way):
             return self.app(environ, start_response)  # the application calls us: its own request was judged
         route = self._routes[found.index]
         gate = route.duty.now(environ)
@@ -134,7 +134,7 @@ class FlowGuard:
         if self._lonely and environ.get("wsgi.multiprocess"):
             self._warn()
         call = _Call(self)
-        environ["flowguard.calls"] = (*under_way, call)
+        environ["flowguard.calls"] = (*under_way, call) if under_way else (call,)
         try:
             return self._judged(environ, start_response, found, route, gate, choice)
         finally:

@@ -8,9 +8,10 @@ what the visitor is told; never a verdict.
 from __future__ import annotations
 
 import re
-from typing import Any, Mapping, NamedTuple, Optional
+from functools import lru_cache
+from typing import Any, Mapping, NamedTuple, Optional, Union
 
-from werkzeug.http import dump_cookie
+from werkzeug.http import dump_cookie, http_date
 
 from flowguard.core.passage import Reason
 
@@ -48,6 +49,9 @@ class Notes:
         value = r"([0-9]{1,12}(?:\.[0-9]{1,12}){0,2})~([a-z_]{1,20})"
         self._pattern = re.compile(r"(?:^|[;, \t])" + re.escape(self._name) + f"={value}(?=[;, \t]|$)")
         self._path, self._domain, self._secure = path, domain, secure
+        header = self._dump("VALUE", WINDOW, "EXPIRES")[len(f"{self._name}=VALUE") :]
+        self._between, _, self._after = header.partition("EXPIRES")
+        self._cleared = self._dump("", 0, 0)
 
     def read(self, environ: Mapping[str, Any], now: int) -> Note:
         """What stands in the Cookie header; nothing where it is odd, or older than the window. *now* in milliseconds.
@@ -66,14 +70,20 @@ class Notes:
     def write(self, note: Note, reason: str, now: int) -> str:
         """The Set-Cookie of one more redirect, for *reason*."""
         times = (*note.times, now // 1000)[-LIMIT:]
-        return self._dump(f"{'.'.join(map(str, times))}~{reason}", WINDOW)
+        value = f"{'.'.join(map(str, times))}~{reason}"
+        return f"{self._name}={value}{self._between}{_date(times[-1] + WINDOW)}{self._after}"
 
     def clear(self) -> str:
         """The Set-Cookie that takes the note away: a page was served."""
-        return self._dump("", 0)
+        return self._cleared
 
-    def _dump(self, value: str, max_age: int) -> str:
+    def _dump(self, value: str, max_age: int, expires: Union[str, int]) -> str:
         return dump_cookie(
-            self._name, value, max_age=max_age, path=self._path, domain=self._domain, secure=self._secure,
-            httponly=True, samesite="Lax",
+            self._name, value, max_age=max_age, expires=expires, path=self._path, domain=self._domain,
+            secure=self._secure, httponly=True, samesite="Lax",
         )  # fmt: skip
+
+
+@lru_cache(maxsize=2)  # many are redirected in one second
+def _date(seconds: int) -> str:
+    return http_date(seconds)

@@ -16,6 +16,7 @@ StartResponse = Callable[..., Any]
 Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 _OVERRIDES = ("HTTP_X_HTTP_METHOD_OVERRIDE", "HTTP_X_HTTP_METHOD", "HTTP_X_METHOD_OVERRIDE")
+_PURPOSES = ("HTTP_SEC_PURPOSE", "HTTP_PURPOSE", "HTTP_X_MOZ")
 _CONDITIONAL = ("HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE", "HTTP_IF_RANGE")
 
 
@@ -40,9 +41,9 @@ _PLAIN = {
 def methods_of(environ: Mapping[str, Any]) -> Methods:
     """The methods of a request, in upper case. One that is unsafe makes it a submission, wherever it stands."""
     wire = environ["REQUEST_METHOD"].upper()
-    named = [environ[key] for key in _OVERRIDES if key in environ]
-    if not named and wire in _PLAIN:
+    if wire in _PLAIN and environ.keys().isdisjoint(_OVERRIDES):
         return _PLAIN[wire]
+    named = [environ[key] for key in _OVERRIDES if key in environ]
     others = [method.strip().upper() for value in named for method in value.split(",")]
     every = tuple(dict.fromkeys([wire, *filter(None, others)]))
     submission = any(method not in SAFE for method in every)
@@ -51,7 +52,9 @@ def methods_of(environ: Mapping[str, Any]) -> Methods:
 
 def is_speculation(environ: Mapping[str, Any]) -> bool:
     """A prefetch or a prerender: the visitor is not there yet, and may never be."""
-    for key in ("HTTP_SEC_PURPOSE", "HTTP_PURPOSE", "HTTP_X_MOZ"):
+    if environ.keys().isdisjoint(_PURPOSES):
+        return False
+    for key in _PURPOSES:
         if key in environ and ("prefetch" in environ[key].lower() or "prerender" in environ[key].lower()):
             return True
     return False

@@ -30,13 +30,17 @@ class Entry(NamedTuple):
 
     run: str
     current: str
-    spent: tuple[str, ...]
+    names: str  # of the states that are spent, as they are written
     led: Optional[Led]
+
+    @property
+    def spent(self) -> tuple[str, ...]:
+        return tuple(filter(None, self.names.split("\t")))
 
 
 def write(run: str, current: str, spent: Iterable[str], led: Optional[Led] = None) -> str:
     """Put a text together."""
-    names = f"{run}\n{current}\n" + "\t".join(sorted(spent))
+    names = f"{run}\n{current}\n" + ("\t".join(sorted(spent)) if spent else "")
     if led is None or len(led.location) > MAX_LED or "\n" in led.location:
         return names
     return f"{names}\n{led.state}\n{led.location}"
@@ -45,8 +49,8 @@ def write(run: str, current: str, spent: Iterable[str], led: Optional[Led] = Non
 def read(text: str) -> Entry:
     """Take a text apart; one that we did not write gives what it gives, and no error."""
     lines = text.split("\n", 4)
-    run, current, spent = (*lines, "", "")[:3]
-    return Entry(run, current, tuple(filter(None, spent.split("\t"))), Led(*lines[3:]) if len(lines) == 5 else None)
+    run, current, names = (*lines, "", "")[:3]
+    return Entry(run, current, names, Led(*lines[3:]) if len(lines) == 5 else None)
 
 
 def digest(id: str) -> str:

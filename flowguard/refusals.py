@@ -96,7 +96,7 @@ def form_of(environ: Environ, submission: bool) -> Form:
 
 
 def _navigates(environ: Environ) -> bool:
-    if any(key.startswith("HTTP_SEC_FETCH_") for key in environ):
+    if "HTTP_SEC_FETCH_MODE" in environ or any(key.startswith("HTTP_SEC_FETCH_") for key in environ):
         return header(environ, "HTTP_SEC_FETCH_MODE").strip().lower() == "navigate"
     if any(header(environ, key) for key in ("HTTP_X_REQUESTED_WITH", "HTTP_HX_REQUEST", "HTTP_X_INERTIA")):
         return False
@@ -107,16 +107,38 @@ def _navigates(environ: Environ) -> bool:
 # --- the answers to a refusal ----------------------------------------------------------------------------------------
 
 
+class Reader(NamedTuple):
+    """Whoever will read the answer. lang: of the words. scripts: the headers by which its script sends a whole page."""
+
+    lang: str
+    scripts: tuple[str, ...]
+
+
+def reader_of(environ: Environ, texts: Texts = NO_TEXTS) -> Reader:
+    lang = words(header(environ, "HTTP_ACCEPT_LANGUAGE"), texts).lang
+    return Reader(lang, tuple([name for key, name in _SCRIPTS if header(environ, key).strip().lower() == "true"]))
+
+
+# For scripts that would put the answer to a redirect into the page: where the whole page should go.
+# https://htmx.org/headers/hx-redirect/ and https://inertiajs.com/the-protocol (a 409 is Inertia's own way).
+_SCRIPTS = (("HTTP_HX_REQUEST", "HX-Redirect"), ("HTTP_X_INERTIA", "X-Inertia-Location"))
+
+
 def answer(refused: Refused, environ: Environ, how: str = AUTO, texts: Texts = NO_TEXTS) -> Response:
-    """The answer to a refused request: the table above."""
-    said = words(header(environ, "HTTP_ACCEPT_LANGUAGE"), texts)
+    """The answer to a refused request."""
+    return answer_to(refused, reader_of(environ, texts), how, texts)
+
+
+def answer_to(refused: Refused, reader: Reader, how: str = AUTO, texts: Texts = NO_TEXTS) -> Response:
+    """The table above. The same for the same arguments."""
+    said = Words(reader.lang, texts)
     onward = _onward(refused)
     if onward is None or not _redirects(refused, how):
         refused = refused._replace(looping=False)
     elif not refused.looping:
         return _see_other(refused, said, onward)
     if refused.form is Form.OTHER:
-        return _problem(refused, said, _hand_over(refused, environ, onward))
+        return _problem(refused, said, _hand_over(refused, reader, onward))
     return _page(refused, said, onward)
 
 
@@ -172,13 +194,10 @@ def _problem(refused: Refused, said: Words, headers: Headers) -> Response:
     return _refusal(status, refused, [*kind, *headers], json.dumps(problem).encode("ascii"))
 
 
-def _hand_over(refused: Refused, environ: Environ, onward: Optional[str]) -> Headers:
-    """For scripts that would put the answer to a redirect into the page: where the whole page should go.
-    https://htmx.org/headers/hx-redirect/ and https://inertiajs.com/the-protocol (a 409 is Inertia's own way)."""
+def _hand_over(refused: Refused, reader: Reader, onward: Optional[str]) -> Headers:
     if onward is None or refused.reason == Reason.UNAVAILABLE:
         return []
-    names = (("HTTP_HX_REQUEST", "HX-Redirect"), ("HTTP_X_INERTIA", "X-Inertia-Location"))
-    return [(name, onward) for key, name in names if header(environ, key).strip().lower() == "true"]
+    return [(name, onward) for name in reader.scripts]
 
 
 def _page(refused: Refused, said: Words, onward: Optional[str]) -> Response:

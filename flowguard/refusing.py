@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from functools import lru_cache, partial
 from typing import Callable, Iterable, Mapping, Optional, cast
 from urllib.parse import quote
 
@@ -24,6 +25,8 @@ logger = logging.getLogger("flowguard.decision")
 
 Headers = list[tuple[str, str]]
 
+REMEMBERED = 256  # wordings of refusals, and answers, that a flow keeps: some kB each
+
 
 class Refuser:
     """Answers one flow's refused requests. numbers: the places in *table* of the plan's keys."""
@@ -31,6 +34,8 @@ class Refuser:
     def __init__(self, plan: Plan, kit: Kit, table: PathTable, numbers: tuple[int, ...]) -> None:
         self._plan, self._kit, self._table, self._numbers = plan, kit, table, numbers
         self._flow, self._options = plan.definition, plan.options
+        self._answer = lru_cache(REMEMBERED)(partial(refusals.answer_to, texts=plan.options.texts or {}))
+        self._word_once = lru_cache(REMEMBERED)(self._word)
 
     def refuse(
         self, asked: Asked, judged: Judged, brought: Brought, start_response: StartResponse
@@ -47,12 +52,12 @@ class Refuser:
             return self._custom(how, asked, refused, set_cookies(asked.environ, brought, cookies), start_response)
         return self._standard(str(how), asked, refused, brought, cookies, start_response)
 
-    def beginning(self, values: Values, environ: Environ) -> Optional[str]:
+    def beginning(self, values: Values, mount: str) -> Optional[str]:
         """The URL of the first start that takes a GET; of a run's *values*, it has those that a run does not hold."""
         name = next((name for name in self._flow.starts if self._flow.states[name].get), None)
-        return None if name is None else self.way(name, self._varying(values), environ)[0]
+        return None if name is None else self._way(name, self._varying(values), mount)[0]
 
-    def way(self, name: str, values: Values, environ: Environ) -> tuple[Optional[str], Optional[str]]:
+    def _way(self, name: str, values: Values, mount: str) -> tuple[Optional[str], Optional[str]]:
         """The URL of a state, below the mount point, and the method that it takes where that is not GET. Of its paths,
         the first that takes a GET and whose variables are known; or else the first."""
         keys = [(number, self._plan.keys[number]) for number in self._plan.paths[name]]
@@ -61,31 +66,42 @@ class Refuser:
         for number, key in gettable:
             path = self._table.build(self._numbers[number], known)
             if path is not None:
-                return mount_of(environ) + path + key.query, None
+                return mount + path + key.query, None
         number, key = (gettable or keys)[0]
         path = self._table.build(self._numbers[number], known)
         method = None if gettable or key.methods is None else min(key.methods, key="POST".__ne__)
-        return (None if path is None else mount_of(environ) + path + key.query), method
+        return (None if path is None else mount + path + key.query), method
 
     # --- what is to be said -------------------------------------------------------------------------------------
 
     def _refused(self, asked: Asked, judged: Judged, brought: Brought) -> Refused:
+        """Most of it is the same for all who have come the same way and ask for the same: worked out once."""
         refusal, attempt = cast(Refusal, judged.verdict), judged.attempt
         run = judged.run if judged.run is not None and judged.run.trail else None
+        form, mount = refusals.form_of(asked.environ, attempt.submission), mount_of(asked.environ)
+        if self._flow.steady:
+            bare = None if run is None else run.anonymous()
+            refused = self._word_once(refusal, bare, attempt.anonymous(), form, mount, brought.note.looping)
+        else:
+            refused = self._word(refusal, run, attempt, form, mount, brought.note.looping)
+        led, then = self._led(asked, judged, refusal), self._then(judged, refusal, mount)
+        return refused._replace(led=led, then=then) if led is not None or then is not None else refused
+
+    def _word(
+        self, refusal: Refusal, run: Optional[Run], attempt: Attempt, form: Form, mount: str, looping: bool
+    ) -> Refused:
         guide = guidance(self._flow, run, attempt)
         values = self._values(run, attempt)
-        url, method = self.way(guide.target, values, asked.environ)
+        url, method = self._way(guide.target, values, mount)
         caught = run is not None and not finished(self._flow, run) and stuck(self._flow, run, attempt.agrees)
         return Refused(
             flow=self._flow.name, reason=refusal.reason.value, state=refusal.state,
             current=run.current if run else None, missing=guide.missing, allowed=guide.allowed,
             target=url, redirects=guide.passes and url is not None, target_method=method,
-            led=self._led(asked, judged, refusal), then=self._then(judged, refusal, values, asked.environ),
-            start=self._start(run, attempt, values, asked.environ),
+            start=self._start(run, attempt, values, mount),
             stuck=caught, uncertain=run is not None and refusal.state in run.spent - run.done,
-            looping=brought.note.looping, retry_after=self._retry_after(refusal, run, attempt),
-            submission=attempt.submission, by_get=attempt.by_get,
-            form=refusals.form_of(asked.environ, attempt.submission),
+            looping=looping, retry_after=self._retry_after(refusal, run, attempt),
+            submission=attempt.submission, by_get=attempt.by_get, form=form,
         )  # fmt: skip
 
     def _values(self, run: Optional[Run], attempt: Attempt) -> Values:
@@ -98,21 +114,22 @@ class Refuser:
         """Those of *values* that a run does not hold."""
         return tuple(pair for pair in values if pair[0] in self._flow.vary)
 
-    def _start(self, run: Optional[Run], attempt: Attempt, values: Values, environ: Environ) -> Optional[str]:
+    def _start(self, run: Optional[Run], attempt: Attempt, values: Values, mount: str) -> Optional[str]:
         """The URL of the first start that a GET would reach."""
         flow = self._flow
         ready = (name for name in flow.starts if passes(flow, run, name, attempt.now, attempt.agrees))
         name = next(ready, None)
-        return None if name is None else self.way(name, values, environ)[0]
+        return None if name is None else self._way(name, values, mount)[0]
 
-    def _then(self, judged: Judged, refusal: Refusal, values: Values, environ: Environ) -> Optional[str]:
+    def _then(self, judged: Judged, refusal: Refusal, mount: str) -> Optional[str]:
         """The URL of the page that is open when the submission that is under way has counted."""
         run, attempt, under_way = judged.run, judged.attempt, judged.held.under_way
         if refusal.reason is not Reason.BUSY or run is None or under_way is None:
             return None
         after = hoped(self._flow, run, under_way.state)
         name = target(self._flow, after, attempt.now, attempt.agrees) if attempt.submission else refusal.state
-        return self.way(name, values, environ)[0] if self._flow.states[name].get else None
+        values = self._values(run, attempt)
+        return self._way(name, values, mount)[0] if self._flow.states[name].get else None
 
     def _retry_after(self, refusal: Refusal, run: Optional[Run], attempt: Attempt) -> Optional[int]:
         """Whole seconds until it is no longer too fast. A state that is not the current one must be entered first."""
@@ -146,13 +163,13 @@ class Refuser:
         self, how: str, asked: Asked, refused: Refused, brought: Brought, cookies: list[str],
         start_response: StartResponse,
     ) -> Iterable[bytes]:  # fmt: skip
-        response = refusals.answer(refused, asked.environ, how, self._options.texts or {})
+        response = self._answer(refused, refusals.reader_of(asked.environ, self._options.texts or {}), how)
         if response.redirected:
             cookies = [*cookies, brought.jar.notes.write(brought.note, refused.reason, asked.now)]
         elif brought.note.present:
             cookies = [*cookies, brought.jar.notes.clear()]
-        response.headers.extend(set_cookies(asked.environ, brought, cookies))
-        return replies.send(response, asked.environ, start_response)
+        headers = response.headers + set_cookies(asked.environ, brought, cookies)
+        return replies.send(response._replace(headers=headers), asked.environ, start_response)
 
     def _custom(
         self, how: Callable[[Refused, Environ], Application], asked: Asked, refused: Refused, cookies: Headers,
@@ -179,14 +196,16 @@ class Refuser:
             tracing.refused(self._flow, judged)
 
     def _report(self, asked: Asked, judged: Judged, brought: Brought, refused: Refused) -> None:
-        said = _said(refused, judged, brought)
-        logger.info("refused %(reason)s: %(state)s from %(current)s, to %(target)s (run %(run)s)",
-                    said, extra={"flowguard": said})  # fmt: skip
+        if logger.isEnabledFor(logging.INFO):
+            said = _said(refused, judged, brought)
+            logger.info("refused %(reason)s: %(state)s from %(current)s, to %(target)s (run %(run)s)",
+                        said, extra={"flowguard": said})  # fmt: skip
         if refused.looping and refused.redirects and refused.form is not Form.OTHER:
             logger.warning("redirected again and again: flow %r and the application may disagree about %r",
                            refused.flow, refused.state)  # fmt: skip
-        event = Event("refused", refused.flow, refused.state, refused.current, refused.reason, asked.environ)
-        self._kit.hooks.refused(event)
+        if self._kit.hooks.any:
+            event = Event("refused", refused.flow, refused.state, refused.current, refused.reason, asked.environ)
+            self._kit.hooks.refused(event)
 
 
 def _said(refused: Refused, judged: Judged, brought: Brought) -> dict[str, Optional[str]]:
@@ -205,5 +224,8 @@ def set_cookies(environ: Environ, brought: Brought, values: list[str]) -> Header
 
 def mount_of(environ: Mapping[str, object]) -> str:
     """The mount point (SCRIPT_NAME), percent-quoted, as a Location begins: empty, or one slash and no host."""
-    mount = quote(str(environ.get("SCRIPT_NAME") or "").encode("latin-1", "replace"), "/").strip("/")
+    name = environ.get("SCRIPT_NAME")
+    if not name:
+        return ""
+    mount = quote(str(name).encode("latin-1", "replace"), "/").strip("/")
     return f"/{mount}" if mount else ""

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import re
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import Iterable, Iterator, Mapping, NamedTuple, Optional, Union
 
 from werkzeug.datastructures import LanguageAccept
@@ -36,6 +37,7 @@ Texts = Mapping[str, Mapping[str, Union[str, Mapping[str, str]]]]
 NO_TEXTS: Texts = {}
 DEFAULT = "en"
 PARTS = ("title", "text")
+USUAL = 100  # characters of an Accept-Language, of browsers; what was made of longer ones is not kept
 
 # A language tag, as far as it goes into an attribute and a header (RFC 5646, 2.1).
 TAG = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
@@ -245,12 +247,20 @@ class Words(NamedTuple):
 def words(accept_language: str, texts: Texts = NO_TEXTS) -> Words:
     """The words in the visitor's language: the best of Accept-Language that there is, by itself or by its primary
     language ("lookup", RFC 4647, 3.4), else English. Does not raise, whatever the header says."""
-    offers = {tag.lower(): tag for tag in (*BUILT_IN, *texts)}
+    best = _best_once if len(accept_language) <= USUAL else _best
+    return Words(best(accept_language, (*BUILT_IN, *texts)), texts)
+
+
+def _best(accept_language: str, tags: tuple[str, ...]) -> str:
+    offers = {tag.lower(): tag for tag in tags}
     for tag, quality in parse_accept_header(accept_language, LanguageAccept):
         found = offers.get(tag.lower()) or offers.get(primary(tag).lower())
         if found is not None and quality > 0:
-            return Words(found, texts)
-    return Words(DEFAULT, texts)
+            return found
+    return DEFAULT
+
+
+_best_once = lru_cache(256)(_best)
 
 
 def primary(tag: str) -> str:

@@ -6,12 +6,12 @@ import logging
 from typing import Callable, NamedTuple, Optional
 
 from flowguard import tracing
-from flowguard.answers import OVERRULE, Lookup, header_of, read_answer
+from flowguard.answers import NOTHING_TOLD, OVERRULE, Lookup, Told, header_of, read_answer
 from flowguard.cookie import Cookie, Found
 from flowguard.core.flow import REFUSE, Definition
-from flowguard.core.outcome import NO_ANSWER, Answer, Outcome, Overrule, Settled, settle, undecided
+from flowguard.core.outcome import NO_ANSWER, Outcome, Overrule, Settled, settle, undecided
 from flowguard.core.passage import Passage
-from flowguard.core.run import Run, finished
+from flowguard.core.run import NOTHING, Run, finished
 from flowguard.handle import Event, RunHandle
 from flowguard.hooks import Hooks
 from flowguard.judge import Judged
@@ -78,8 +78,8 @@ class Visit:
     """Reads the application's answer, settles it, and adds our headers. Made for one request that may pass."""
 
     __slots__ = (
-        "_answer", "_base", "_brought", "_environ", "_handle", "_held", "_judged", "_kit", "_led", "_settled",
-        "_spoken", "_texts", "passage",
+        "_answer", "_base", "_brought", "_environ", "_handle", "_held", "_judged", "_kit", "_settled", "_spoken",
+        "_texts", "_told", "passage",
     )  # fmt: skip
 
     def __init__(
@@ -88,46 +88,47 @@ class Visit:
         self._kit, self._judged, self.passage, self._brought = kit, judged, passage, brought
         self._held, self._handle = judged.held, handle
         # An application may change the environ: a Location is read against the request as it came.
-        self._environ, self._base = environ, dict(environ)
-        self._answer: Answer = NO_ANSWER
-        self._texts: frozenset[str] = frozenset()  # what was found in an answer that was held back
-        self._led: Optional[str] = None
-        self._settled = Settled(self._held.run, Outcome.NOTHING)
+        self._environ, self._base = environ, environ.copy()
+        self._told = NOTHING_TOLD
+        self._answer = NO_ANSWER  # as the rules see it: what was told, but for what the application said beside it
+        self._texts: frozenset[str] = NOTHING  # what was found in an answer that was held back
+        self._settled: Optional[Settled] = None  # nothing, until there is an answer
         self._spoken: Optional[Overrule] = None  # what the application had said when it started its answer
 
     # --- what an exchange asks for (see `exchange.Visit`) -------------------------------------------------------
 
     def answered(self, status: str, headers: Headers) -> Headers:
         headers = list(headers)
-        self._answer, self._led, odd = read_answer(status, headers, self._base, self._kit.lookup)
-        self._answer = self._answer._replace(texts=self._texts)
-        if odd is not None:
-            logger.warning("the application said %r in its Flowguard header: not one of our words", odd)
+        self._hear(read_answer(status, headers, self._base, self._kit.lookup, self._texts))
+        if self._told.said is not None and self._told.answer.overrule is None:
+            logger.warning("the application said %r in its Flowguard header: not one of our words", self._told.said)
         self._judge_answer()
         return self._headers(headers)
 
     @property
     def settled_already(self) -> bool:
-        return self._settled.run is self._held.run and self._held.token is None
+        return self._held.token is None and (self._settled is None or self._settled.run is self._held.run)
 
     def settle(self) -> None:
         if self._handle.overrule is not self._spoken:  # the application spoke after it had started its answer
             self._answer = self._answer._replace(overrule=self._handle.overrule)
             self._judge_answer()
-        self._keep()
+        if self.passage.claim or not self.settled_already:
+            self._keep()
 
     def raised(self) -> None:
         """An exception is *unknown*, whatever the application had said before."""
-        self._answer, self._led, self._handle.overrule = NO_ANSWER, None, None
+        self._hear(NOTHING_TOLD)
+        self._handle.overrule = None
         self._judge_answer()
         self._keep()
 
     # --- what an answer that is held back asks for (see `withholding.Reader`) -------------------------------------
 
     def search(self, status: str, headers: Headers) -> Optional[Search]:
-        answer, _, _ = read_answer(status, headers, self._base, self._kit.lookup)
-        self._answer = answer._replace(overrule=answer.overrule or self._handle.overrule)
-        self._texts = frozenset()
+        self._hear(read_answer(status, headers, self._base, self._kit.lookup))
+        self._answer = self._answer._replace(overrule=self._answer.overrule or self._handle.overrule)
+        self._texts = NOTHING
         texts = self._undecided()
         try:
             content = header_of(headers, "content-encoding"), header_of(headers, "content-type")
@@ -146,10 +147,14 @@ class Visit:
 
     # --- its parts ----------------------------------------------------------------------------------------------
 
+    def _hear(self, told: Told) -> None:
+        self._told, self._answer = told, told.answer
+
     def _keep(self) -> None:
         kit, before = self._kit, self._held.run
+        settled = self._settled or Settled(before, Outcome.NOTHING)
         self._settled = kit.keeper.keep(
-            self._held, self._judged.attempt, self.passage, self._answer, self._settled, self._led, kit.now()
+            self._held, self._judged.attempt, self.passage, self._answer, settled, self._told.location, kit.now()
         )
         if self.passage.claim and self._is_once():
             kit.pages.saw(self.passage.state, self._settled.outcome)
@@ -158,7 +163,7 @@ class Visit:
 
     def _judge_answer(self) -> None:
         self._spoken = self._handle.overrule
-        if self._answer.overrule is None and self._spoken is not None:
+        if self._spoken is not None and self._answer.overrule is None:
             self._answer = self._answer._replace(overrule=self._spoken)
         self._settled = settle(self._kit.flow, self._held.run, self.passage, self._answer, self._kit.now())
         if tracing.wanted():
@@ -167,24 +172,27 @@ class Visit:
     def _headers(self, headers: Headers) -> Headers:
         kept = self._without_word(headers)
         kept.append(("Vary", "Cookie"))
-        if not any(name.lower() == "cache-control" for name, _ in headers):
+        if not self._told.cached:
             state = self._kit.flow.states.get(self.passage.state)
             quiet = state is not None and state.back != REFUSE  # so that Back stays instant
             kept.append(("Cache-Control", "private, no-cache" if quiet else "no-store"))
-        return kept + self._set_cookies()
+        kept += self._set_cookies()
+        return kept
 
     def _without_word(self, headers: Headers) -> Headers:
-        return [pair for pair in headers if pair[0].lower() != OVERRULE]
+        return headers if self._told.said is None else [pair for pair in headers if pair[0].lower() != OVERRULE]
 
     def _set_cookies(self) -> Headers:
-        if self._answer.status == 304 or not may_take_cookie(self._base, self._brought.found.brought):
+        cookies = self._cookies()
+        if not cookies or self._answer.status == 304 or not may_take_cookie(self._base, self._brought.found.brought):
             return []
-        return [("Set-Cookie", value) for value in self._cookies()]
+        return [("Set-Cookie", value) for value in cookies]
 
     def _cookies(self) -> list[str]:
         """Written only when the run changed or the browser's copy is older."""
-        run, jar = self._settled.run, self._brought.jar
-        news = run is not self._held.run or self._judged.is_newer_than(self._brought.found)
+        jar, held = self._brought.jar, self._held.run
+        run = held if self._settled is None else self._settled.run
+        news = run is not held or self._judged.is_newer_than(self._brought.found)
         cookies = jar.cookie.sent(run, self._brought.found) if news else []
         if self._brought.note.present and self._answer.to is None:  # a redirect is no page, nor is the reason told yet
             cookies.append(jar.notes.clear())

@@ -104,7 +104,7 @@ HTML = ("Content-Type", "text/html")
 
 
 @pytest.mark.parametrize(
-    ("status", "headers", "answer", "led", "odd"),
+    ("status", "headers", "answer", "led", "said"),
     [
         ("200 OK", [HTML], Answer(200, True), None, None),
         ("200 OK", [("content-type", "application/xhtml+xml; charset=x")], Answer(200, True), None, None),
@@ -114,18 +114,22 @@ HTML = ("Content-Type", "text/html")
         ("304 Not Modified", [("Location", "/s/a/c")], Answer(304), None, None),
         ("300 Multiple Choices", [("Location", "/s/a/c")], Answer(300), None, None),
         ("302 Found", [], Answer(302), None, None),
-        ("200 OK", [("FLOWGUARD", " Reset ")], Answer(200, overrule=Overrule.RESET), None, None),
+        ("200 OK", [("FLOWGUARD", " Reset ")], Answer(200, overrule=Overrule.RESET), None, "reset"),
         ("200 OK", [("flowguard", "done")], Answer(200), None, "done"),
         ("200 OK", [("flowguard", "")], Answer(200), None, ""),
     ],
 )
 def test_an_answer_is_its_status_its_kind_and_what_it_says(
-    status: str, headers: Any, answer: Answer, led: Optional[str], odd: Optional[str]
+    status: str, headers: Any, answer: Answer, led: Optional[str], said: Optional[str]
 ):
-    assert read_answer(status, headers, BASE, lookup) == (answer, led, odd)
+    assert read_answer(status, headers, BASE, lookup) == (answer, led, said, False)
+
+
+def test_an_answer_may_say_how_it_is_cached():
+    assert read_answer("200 OK", [("cache-CONTROL", "public")], BASE, lookup).cached
 
 
 @pytest.mark.parametrize("status", ["301 M", "302 F", "303 S", "307 T", "308 P"])
 def test_five_statuses_are_redirects_where_they_have_a_location(status: str):
-    answer, led, odd = read_answer(status, [("location", "/s/a/c")], BASE, lookup)
-    assert (answer.to, led, odd) == (Destination("there", "/s/a/c", "/a/c", "", (("id", "7"),)), "/s/a/c", None)
+    answer, led, said, _ = read_answer(status, [("location", "/s/a/c")], BASE, lookup)
+    assert (answer.to, led, said) == (Destination("there", "/s/a/c", "/a/c", "", (("id", "7"),)), "/s/a/c", None)

@@ -404,8 +404,8 @@ PAID_BY_POST: dict[str, Any] = {
 
 
 @pytest.mark.parametrize(("answer", "calls"), [
-    (led("/done"), 1), (FAULT, 1), (INVALID, 3), (SHOWN, 3),
-], ids=["that was paid", "in doubt", "that failed", "whose form was shown again"])  # fmt: skip
+    (led("/done"), 1), (FAULT, 1), (SHOWN.saying("Flowguard", "reset"), 1), (INVALID, 3), (SHOWN, 3),
+], ids=["that was paid", "in doubt", "that was reset", "that failed", "whose form was shown again"])  # fmt: skip
 def test_a_header_that_the_application_does_not_heed_is_no_way_to_submit_twice_a_payment(answer: Any, calls: int):
     visitor, app = guarded(PAID_BY_POST)
     app.answers["POST /pay"] = answer

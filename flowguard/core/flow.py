@@ -36,6 +36,8 @@ class Glob(NamedTuple):
         first, last = self.pieces[0], self.pieces[-1]
         if len(self.pieces) == 1:
             return subject == first
+        if not first and not last and len(self.pieces) == 3:  # most are "*TEXT*"
+            return self.pieces[1] in subject
         if not subject.startswith(first) or not subject.endswith(last) or len(subject) < len(first) + len(last):
             return False
         position, end = len(first), len(subject) - len(last)
@@ -142,6 +144,25 @@ class Definition:
     def owned(self) -> bool:
         """Is there more to a run than who brings it: a user, an instance?"""
         return self.bind or self.instance is not None
+
+    @cached_property
+    def rows(self) -> dict[tuple[str, bool, bool, int, bool], Any]:
+        """The rows of the table that answers without a redirect were read by, as `outcome` found them."""
+        return {}
+
+    @cached_property
+    def conditional(self) -> bool:
+        """Is there any condition that somebody must be asked about?"""
+        return any(
+            state.when is not None or any(condition is not None for condition in state.to.values())
+            for state in self.states.values()
+        )
+
+    @cached_property
+    def steady(self) -> bool:
+        """Does the same run get the same verdict at any time, whoever asks? Neither conditions nor times in a state."""
+        timed = any((state.min_time, state.max_time) != (None, None) for state in self.states.values())
+        return not timed and not self.conditional
 
     @cached_property
     def effects(self) -> frozenset[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Callable, NamedTuple, Optional, Union
 
-from flowguard.core.flow import Answers, Companion, Definition, State
+from flowguard.core.flow import NO_ANSWERS, Answers, Companion, Definition, State
 from flowguard.core.passage import Kind, Passage
 from flowguard.core.run import NOTHING, Run, Values, exhausted, finished
 
@@ -102,12 +102,17 @@ class Row(NamedTuple):
 
 
 def _matches(answers: Answers, answer: Answer, submission: bool) -> bool:
+    if answers is NO_ANSWERS:
+        return False
     if submission and answer.status in answers.statuses:
         return True
     if not answers.texts.isdisjoint(answer.texts):
         return True
-    to = answer.to
-    return to is not None and any(glob.matches(_subject(to, glob.text)) for glob in answers.globs)
+    if answer.to is not None:
+        for glob in answers.globs:
+            if glob.matches(_subject(answer.to, glob.text)):
+                return True
+    return False
 
 
 def _subject(to: Destination, glob: str) -> str:
@@ -198,15 +203,29 @@ ROWS = (
 
 def row_for(flow: Definition, run: Run, passage: Passage, answer: Answer) -> Row:
     """The first row of the table that applies."""
-    case = _case(flow, run, passage, answer)
-    return next(row for row in ROWS if row.applies(case))
+    if answer.to is not None or answer.texts:
+        return _row_of(_case(flow, run, passage, answer))
+    key = passage.state, passage.submission, passage.by_get, answer.status, answer.html
+    row: Optional[Row] = flow.rows.get(key)
+    if row is None:  # it depends on nothing else
+        row = flow.rows[key] = _row_of(_case(flow, run, passage, answer))
+    return row
+
+
+def _row_of(case: Case) -> Row:
+    for row in ROWS:
+        if row.applies(case):
+            break
+    return row
 
 
 def _case(flow: Definition, run: Run, passage: Passage, answer: Answer) -> Case:
-    values = () if answer.to is None else answer.to.values
-    after = Run(run.id, values=passage.values) if passage.kind is Kind.BEGIN else run.pinning(passage.values)
-    trail = run.trail if run.agrees_with(values, flow.vary) else ()
-    elsewhere = not after.agrees_with(values, flow.vary)
+    trail, elsewhere = run.trail, False
+    if answer.to is not None and answer.to.values:
+        values = answer.to.values
+        after = Run(run.id, values=passage.values) if passage.kind is Kind.BEGIN else run.pinning(passage.values)
+        trail = trail if run.agrees_with(values, flow.vary) else ()
+        elsewhere = not after.agrees_with(values, flow.vary)
     return Case(flow, flow.states[passage.state], passage.submission, passage.by_get, answer, trail, elsewhere)
 
 
@@ -370,7 +389,7 @@ def _succeeded(flow: Definition, run: Run, passage: Passage, now: int) -> Run:
 def _counted(flow: Definition, before: Run, after: Run, passage: Passage, now: int) -> Run:
     """Where the exhausted state is a start, a new run begins in it at once: done and spent only as far as this
     request made it so. Every change counts, and takes along the latest values of `vary`, and whose run it is."""
-    if after.trail and not after.closed and exhausted(flow, after) and flow.states[after.trail[-1]].start:
+    if after.trail and flow.states[after.trail[-1]].start and not after.closed and exhausted(flow, after):
         name = after.trail[-1]
         mine = frozenset({name}) if name == passage.state else NOTHING
         again = after.begun(name, passage.values, now)

@@ -89,6 +89,12 @@ class Attempt(NamedTuple):
     by_get: bool = False
     users: tuple[str, ...] = ()
 
+    def anonymous(self) -> Attempt:
+        """The same at no time and by nobody, whom no condition is asked about."""
+        return Attempt(
+            self.state, self.submission, None, self.peek, self.values, lost=self.lost, by_get=self.by_get
+        )
+
 
 class Passage(NamedTuple):
     """The request may pass. `line` is the line of the contract that says so; `claim`, that only one such submission
@@ -135,7 +141,7 @@ def decide(flow: Definition, run: Optional[Run], attempt: Attempt) -> Verdict:
     state = flow.states.get(attempt.state)
     if state is None:
         return _companion(flow, run, attempt)
-    case = Case(flow, run, state, attempt, run.agrees_with(attempt.values, flow.vary))
+    case = Case(flow, run, state, attempt, not attempt.values or run.agrees_with(attempt.values, flow.vary))
     for line in LINES:
         verdict = line(case)
         if verdict is not None:
@@ -311,8 +317,10 @@ def _obstacle(case: Case, current: State) -> Optional[Reason]:
     late = _hurry(run, current, attempt.now) or _delay(run, current, attempt.now)
     if late is not None:
         return late
-    conditions = (current.to[state.name], state.when)
-    return None if all(c is None or attempt.agrees(c) for c in conditions) else Reason.CONDITION
+    for condition in (current.to[state.name], state.when):
+        if condition is not None and not attempt.agrees(condition):
+            return Reason.CONDITION
+    return None
 
 
 def _hurry(run: Run, state: State, now: Optional[int]) -> Optional[Reason]:
@@ -370,9 +378,11 @@ def missing(flow: Definition, run: Run, state: Optional[State]) -> tuple[Union[s
     unmet requirement; of a group of which ANY would do, the whole group."""
     current = flow.states[run.trail[-1]] if run.trail else None
     first = (current.name,) if current is not None and current.submit and current.name not in run.done else ()
+    if state is None or not state.requires:
+        return first
     unmet = tuple(
         group[0] if len(group) == 1 else group
-        for group in (state.requires if state is not None else ())
+        for group in state.requires
         if not any(completed(flow, run, name) for name in group)
     )
     return first + tuple(group for group in unmet if group not in first)
@@ -406,6 +416,8 @@ def enterable(
 
 def quietly(agrees: Agrees) -> Agrees:
     """The same conditions, asked for another's sake than the request's: one that raises counts as no."""
+    if agrees is everything_agrees:
+        return agrees
 
     def asked(condition: Condition) -> bool:
         try:

@@ -27,11 +27,9 @@ EXAMINED = 32  # places on a heap that one new record looks at, at most: about 2
 class _Entry:
     __slots__ = ("expires", "keep", "key", "place", "record")
 
-    def __init__(self, key: str) -> None:
-        self.key = key
-        self.record = Record("", 0, None)
+    def __init__(self, key: str, record: Record, keep: bool) -> None:
+        self.key, self.record, self.keep = key, record, keep
         self.expires = 0.0
-        self.keep = False
         self.place = 0  # the number of its place among the deadlines; 0: it has none
 
 
@@ -51,10 +49,12 @@ class _Deadlines:
     def __len__(self) -> int:
         return len(self._old) + len(self._new)
 
-    def add(self, entry: _Entry) -> None:
+    def add(self, entry: _Entry, living: int) -> None:
+        """living: how many entries there are, each with one place that is not dead."""
         entry.place = next(self._numbers)
         heappush(self._new, (entry.expires, entry.place, entry))
-        self._sweep()
+        if len(self) > living:
+            self._sweep()
 
     def _sweep(self) -> None:
         for _ in range(min(2, len(self._old))):
@@ -67,9 +67,9 @@ class _Deadlines:
     def expired(self, now: float) -> Optional[_Entry]:
         """Take an entry off that has expired; None if there is none among the first few places."""
         for heap in (self._old, self._new):
-            for _ in range(EXAMINED):
-                if not heap or heap[0][0] > now:
-                    break
+            left = EXAMINED
+            while heap and heap[0][0] <= now and left:
+                left -= 1
                 _, number, entry = heappop(heap)
                 if entry.place == number:
                     return entry
@@ -171,7 +171,7 @@ class MemoryLedger:
 
     def _create(self, key: str, now: float, record: Record, expires: float, keep: bool) -> Record:
         self._make_room(now)
-        entry = self._entries[key] = _Entry(key)
+        entry = self._entries[key] = _Entry(key, record, keep)
         self._put(entry, record, expires, keep)
         return record
 
@@ -191,12 +191,13 @@ class MemoryLedger:
         entry.record, entry.keep = record, keep
         if expires != entry.expires or not entry.place:
             entry.expires = expires
-            self._deadlines.add(entry)
+            self._deadlines.add(entry, len(self._entries))
         if keep or record.claim is not None:
             self._idle.pop(entry.key, None)
+        elif entry.key in self._idle:
+            self._idle.move_to_end(entry.key)
         else:
             self._idle[entry.key] = entry
-            self._idle.move_to_end(entry.key)
 
     def _remove(self, entry: _Entry) -> None:
         entry.place = 0
