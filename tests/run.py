@@ -16,7 +16,8 @@ import sys
 import _bootstrap
 
 if __name__ == "__main__":
-    _bootstrap.ensure(["test", "frameworks", "applications", "browser", "dev"], system="--no-system" not in sys.argv)
+    EXTRAS = ["test", "frameworks", "applications", "bench", "browser", "dev"]
+    _bootstrap.ensure(EXTRAS, system="--no-system" not in sys.argv)
 
 import contextlib
 import glob
