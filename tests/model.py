@@ -3,8 +3,8 @@
 Written from the contract's text alone, to be compared with the real thing (test_differential.py). Plain lists, sets and
 dicts; slow and obvious on purpose. It imports nothing of flowguard. Each rule stands beside the sentence that it does.
 
-Left out: parameters in keys, rule variables, "body:", undoes, instance, vary, bind, effects, fence, open, exempt,
-report mode, the application's own words (`Flowguard: success`), ledgers and concurrency.
+Left out: parameters in keys, "body:", instance, fence, open, exempt, report mode, the application's own words
+(`Flowguard: success`), ledgers and concurrency.
 """
 
 from __future__ import annotations
@@ -42,16 +42,19 @@ class Reply(NamedTuple):
     problem: Optional[dict[str, Any]] = None
     stuck: bool = False
     doubt: bool = False
+    shut: bool = False  # 405
 
 
 class Run:
-    """One visitor's way: trail, history, what is done and spent, and three times (seconds)."""
+    """One visitor's way: trail, history, what is done and spent, variables, whose it is, and three times (seconds)."""
 
-    def __init__(self, start: str, now: float) -> None:
+    def __init__(self, start: str, now: float, values: dict[str, str]) -> None:
         self.trail: list[str] = [start]
         self.history: list[tuple[str, str]] = []
         self.done: set[str] = set()
         self.spent: set[str] = set()
+        self.values = dict(values)  # "the first value of each holds for the whole run"
+        self.user: Optional[str] = None  # "a run begun by nobody"
         self.begun = now  # "seconds from the run's beginning"
         self.changed = now  # "seconds since the last change"
         self.since = now  # since when the current state is current
@@ -61,7 +64,10 @@ class Run:
         return self.trail[-1]  # "the *current* state is the last of them"
 
     def facts(self) -> Any:
-        return (self.trail, self.history, self.done, self.spent, self.begun, self.since)
+        return (self.trail, self.history, self.done, self.spent, self.values, self.begun, self.since)
+
+    def pin(self, values: dict[str, str]) -> None:
+        self.values = {**values, **self.values}
 
     def enter(self, state: str, now: float) -> None:
         if state == self.current:
@@ -96,6 +102,12 @@ class Key(NamedTuple):
     path: str
     name: str
 
+    def match(self, path: str) -> Optional[dict[str, str]]:
+        """The variables of a path that is this one, "or its twin with or without the last slash"."""
+        pattern = re.sub(r"<(\w+)>", r"(?P<\1>[^/]+)", self.path.rstrip("/"))
+        found = re.fullmatch(pattern, path.rstrip("/"))
+        return found and found.groupdict()
+
     def names(self, method: str) -> bool:
         return self.methods is None or method in self.methods  # "without methods, all of them"
 
@@ -117,15 +129,15 @@ class Model:
         self.host = host
         self.keys: list[Key] = []
         self.states: dict[str, dict[str, Any]] = {}
-        self.companions: dict[str, list[str]] = {}
+        self.companions: dict[str, dict[str, Any]] = {}
         for text, value in paths.items():
             # "The value is a dict, or a string: the name of the state that this path belongs to as well"
             name = value if isinstance(value, str) else value.get("state", text)
             self.keys.append(read_key(text, name))
             if isinstance(value, str):
                 continue
-            if "within" in value:
-                self.companions[name] = value["within"]
+            if "within" in value or "undoes" in value:
+                self.companions[name] = value
             else:
                 self.states[name] = value
         # "`start`: the first state, if none says so"
@@ -166,8 +178,7 @@ class Model:
 
     def resolve(self, method: str, path: str) -> Optional[str]:
         """The name of the state or companion that judges this request; None: the path belongs to no flow."""
-        # "A path as declared, or its twin with or without the last slash, is that state."
-        keys = [key for key in self.keys if key.path.rstrip("/") == path.rstrip("/")]
+        keys = [key for key in self.keys if key.match(path) is not None]
         for key in keys:
             if key.names(method):
                 return key.name
@@ -179,12 +190,49 @@ class Model:
                 return key.name  # "A method that no key ... names is judged by its first key that takes an unsafe one"
         return keys[0].name if keys else None  # "or, if none does, by its first key"
 
+    def values(self, path: str) -> dict[str, str]:
+        found = [key.match(path) for key in self.keys]
+        return next((values for values in found if values is not None), {})
+
+    def vary(self) -> list[str]:
+        return list(self.options.get("vary", []))
+
+    def ours(self, values: dict[str, str], other: dict[str, str]) -> bool:
+        # "another is `illegal`, unless the variable is in `vary`"
+        return all(values.get(name, value) == value for name, value in other.items() if name not in self.vary())
+
+    def effects(self, name: str) -> bool:
+        return bool({**self.states, **self.companions}[name].get("effects"))
+
+    def safe(self, method: str, name: str) -> bool:
+        # "*Safe* means OPTIONS, and GET and HEAD of a state without `effects`" (HEAD with effects is answered 405)
+        return method in SAFE and not (method == "GET" and self.effects(name))
+
+    def get_paths(self, s: str) -> list[str]:
+        """The declared paths of S that take a GET which is safe."""
+        if self.effects(s):
+            return []  # "Where no GET can pass there (..., the state has `effects`, ...)"
+        return [key.path for key in self.keys if key.name == s and key.names("GET")]
+
     def get_path(self, s: str) -> Optional[str]:
-        """The first declared path of S that takes GET."""
-        return next((key.path for key in self.keys if key.name == s and key.names("GET")), None)
+        return next(iter(self.get_paths(s)), None)
+
+    def build(self, path: str, values: dict[str, str]) -> Optional[str]:
+        """ "Targets are built from these values." None where "a variable is unknown"."""
+        names = re.findall(r"<(\w+)>", path)
+        for name in names:
+            path = path.replace(f"<{name}>", values.get(name, ""))
+        return path if all(name in values for name in names) else None
+
+    def way(self, s: str, values: dict[str, str]) -> Optional[str]:
+        """The first path of S by which a GET can come there."""
+        built = (self.build(path, values) for path in self.get_paths(s))
+        return next((path for path in built if path is not None), None)
 
     def can_be_submitted(self, s: str) -> bool:
         """Is there a method and a path that make a submission of S?"""
+        if self.effects(s):
+            return True  # "a GET of this state is a submission"
         named = {method for key in self.keys for method in key.methods or [] if method not in SAFE}
         paths = [key.path for key in self.keys if key.name == s]
         return any(self.resolve(method, path) == s for path in paths for method in named | {"POST", "OTHER"})
@@ -230,7 +278,7 @@ class Model:
             # "and no transition from C can be entered by any method that its path takes"
             if self.get_path(s) and self.line_4(run, s, True, 0, times=False) == "pass":
                 return False
-            unsafe = any(key.name == s and key.takes_unsafe() for key in self.keys)
+            unsafe = self.effects(s) or any(key.name == s and key.takes_unsafe() for key in self.keys)
             if unsafe and self.line_4(run, s, False, 0, times=False) == "pass":
                 return False
         return True
@@ -286,7 +334,10 @@ class Model:
         # "A submission: pass if `back` is `edit`, unless S or a state entered after it is `once` and spent."
         return self.back(s) == "edit" and not any(self.once(x) and x in run.spent for x in later)
 
-    def decide(self, run: Optional[Run], s: str, safe: bool, now: float, lost: str = "not_started") -> tuple[str, str]:
+    def decide(
+        self, run: Optional[Run], s: str, safe: bool, now: float, lost: str = "not_started",
+        values: Optional[dict[str, str]] = None,
+    ) -> tuple[str, str]:  # fmt: skip
         """("pass", how) or ("refuse", reason). How: begin, reload, submit, enter, look, edit."""
 
         def verdict(result: str, how: str) -> tuple[str, str]:
@@ -294,6 +345,13 @@ class Model:
 
         if run is None:
             return verdict(self.line_1(s, safe, lost), "begin")
+        if not self.ours(run.values, values or {}):
+            # "S is then neither C nor a successor nor in the trail, and only lines 1, 3 and 6 below can pass it"
+            if self.finished(run):
+                return verdict(self.line_1(s, safe, "finished"), "begin")
+            if s in self.starts and (self.options.get("restart") or self.stuck(run)):
+                return verdict(self.line_1(s, safe, "illegal"), "begin")
+            return ("refuse", "illegal")
         c = run.current
         way_out = self.way_out(run, s, safe, now)
         if way_out is not None:
@@ -370,7 +428,9 @@ class Model:
     def is_redirect(self, answer: Answer) -> bool:
         return answer.status in REDIRECTS and answer.location is not None
 
-    def read_answer(self, run: Optional[Run], s: str, safe: bool, path: str, answer: Answer) -> tuple[str, str]:
+    def read_answer(
+        self, run: Optional[Run], s: str, safe: bool, path: str, answer: Answer, how: str = "", by_get: bool = False
+    ) -> tuple[str, str]:
         """The table's row: (word, state to go back to)."""
         state = self.states[s]
         if answer.raises:
@@ -380,9 +440,11 @@ class Model:
         if self.matches(state.get("accept", []), path, answer, safe):
             return ("entered" if safe else "success", "")
         if self.is_redirect(answer):
-            return self.read_redirect(run, s, safe, path, answer)
+            return self.read_redirect(run, s, safe, how, path, answer)
         if 200 <= answer.status < 300 and safe:
             return ("entered", "")
+        if 200 <= answer.status < 300 and by_get:
+            return ("success", "")  # "a GET of this state is a submission, and a 2xx page its success"
         if 200 <= answer.status < 300:
             html = "html" in (answer.content_type or "")
             return ("shown" if html and answer.status not in (201, 202, 204, 205) else "success", "")
@@ -390,29 +452,37 @@ class Model:
             return ("nothing" if safe else "failed", "")
         return ("nothing" if safe else "unknown", "")  # "anything else (1xx, 304, 5xx, an exception)"
 
-    def read_redirect(self, run: Optional[Run], s: str, safe: bool, path: str, answer: Answer) -> tuple[str, str]:
+    def read_redirect(
+        self, run: Optional[Run], s: str, safe: bool, how: str, path: str, answer: Answer
+    ) -> tuple[str, str]:
         below, _ = self.read_location(path, answer.location or "")
         target = self.resolve("GET", below) if below is not None else None
         if target not in self.states:
             target = None  # a companion, or a path of nobody: "no state of this flow"
+        # "a state" is one with the run's values; of the run that begins, or goes on, with this request
+        there = self.values(below) if target is not None and below is not None else {}
+        held = {} if run is None or how == "begin" else run.values
+        ours = self.ours({**self.values(path), **held}, there)
         # "a redirect to a successor of S; where S is an end, also to another start or to anything that is no state"
         end = not self.to(s)
-        if target in self.to(s) or (end and (target is None or (target in self.starts and target != s))):
+        another = target in self.starts and (target != s or not ours)
+        if (target in self.to(s) and ours) or (end and (target is None or another)):
             return ("entered and done" if safe else "success", "")
-        if target == s:
+        if target == s and ours:
             return ("nothing" if safe else "failed", "")  # "a redirect to S itself"
-        if target is not None and run is not None and target in run.trail:
+        if target is not None and run is not None and target in run.trail and self.ours(run.values, there):
             # "the run goes back to that state | the same; failed for `once`"
             return ("back", target) if safe or not self.once(s) else ("failed", "")
         return ("nothing" if safe else "unknown", "")  # "any other redirect"
 
     def settle(
-        self, run: Optional[Run], s: str, safe: bool, how: str, path: str, answer: Answer, now: float
+        self, run: Optional[Run], s: str, safe: bool, how: str, path: str, answer: Answer, now: float, by_get: bool
     ) -> Optional[Run]:
         """The run after the answer. *run* is a copy of the visitor's and may be changed."""
         if how == "look":
             return run  # "A look changes nothing."
-        word, place = self.read_answer(run, s, safe, path, answer)
+        word, place = self.read_answer(run, s, safe, path, answer, how, by_get)
+        values = self.values(path)
         made_done = word in ("success", "entered and done")
         if word in ("nothing", "failed", "unknown"):
             # "A `once` state is *spent* by success and by unknown, and set free by failed and shown"
@@ -421,11 +491,13 @@ class Model:
             return run
         if word == "back":
             assert run is not None
+            run = copy.copy(run)  # to go back is a change, even to where the run is
             run.go_back(place, self.once(place), now)
         elif how == "begin":
-            run = Run(s, now)
+            run = Run(s, now, values)
         elif how == "edit":
             assert run is not None
+            run.pin(values)
             if word == "shown":
                 return run
             # "When a submission of an earlier state (`edit`) succeeds, the run goes back to that state, ... then done."
@@ -433,19 +505,48 @@ class Model:
         else:
             assert run is not None
             run.enter(s, now)
+            run.pin(values)
         if made_done:
             run.done.add(s)
         if self.once(s) and not safe:
             (run.spent.add if word == "success" else run.spent.discard)(s)
-        return self.begin_again_if_exhausted(run, made_done, made_done and not safe, now)
+        return self.begin_again_if_exhausted(run, made_done, made_done and not safe, now, values)
 
-    def begin_again_if_exhausted(self, run: Run, made_done: bool, made_spent: bool, now: float) -> Run:
+    def settle_companion(self, run: Optional[Run], name: str, path: str, answer: Answer, now: float) -> Optional[Run]:
+        """The run after a submission of a companion. *run* is a copy."""
+        value = self.companions[name]
+        # "a submission of it that did not fail takes the run back to before the first of these states ...; a finished
+        # run is left alone"
+        if run is None or self.finished(run) or self.companion_failed(value, path, answer):
+            return run
+        first = next((place for place, s in enumerate(run.trail) if s in value.get("undoes", [])), None)
+        if first is None:
+            return run
+        if first == 0:
+            return None  # "where there is none, the run is empty"
+        before = run.trail[first - 1]
+        done = before in run.done
+        run.go_back(before, self.once(before), now)
+        if done:
+            run.done.add(before)  # "goes back to the state before T in the trail, which stays done"
+        return run
+
+    def companion_failed(self, value: dict[str, Any], path: str, answer: Answer) -> bool:
+        if answer.raises:
+            return False  # "An exception before that is *unknown*"
+        if self.matches(value.get("reject", []) + self.options.get("reject", REJECT), path, answer, False):
+            return True
+        return 400 <= answer.status < 500 and not self.matches(value.get("accept", []), path, answer, False)
+
+    def begin_again_if_exhausted(
+        self, run: Run, made_done: bool, made_spent: bool, now: float, values: dict[str, str]
+    ) -> Run:
         """ "If the exhausted state is a start, a new run begins in it at once: its trail is that state alone, done and
         spent only as far as this request made it so." """
         c = run.current
         if not (self.exhausted(run) and c in self.starts):
             return run
-        again = Run(c, now)
+        again = Run(c, now, values)
         if made_done:
             again.done.add(c)
         if made_spent and self.once(c):
@@ -469,10 +570,15 @@ class Model:
                 return on[0]  # "where that is done and exactly one successor can be entered by a GET, that successor"
         return run.current  # "Otherwise the current state"
 
-    def target(self, run: Optional[Run], now: float) -> Optional[str]:
+    def target(self, run: Optional[Run], now: float, asked: dict[str, str]) -> Optional[str]:
+        """asked: the variables of the request's path; a language is the request's, where it has one."""
         state = self.target_state(run, now)
-        # "Where no GET can pass there (the path takes only a POST, a condition says no, ...), the answer is a 409"
-        return self.get_path(state) if self.decide(run, state, True, now)[0] == "pass" else None
+        own = {name: value for name, value in asked.items() if name in self.vary()}
+        values = {**asked, **(run.values if run else {}), **own}
+        # "Where no GET can pass there (the path takes only a POST, a condition says no, the state has `effects`, a
+        # variable is unknown), the answer is a 409"
+        passes = self.decide(run, state, True, now)[0] == "pass"
+        return self.way(state, values) if passes else None
 
     def allowed(self, run: Optional[Run], now: float) -> list[str]:
         """ "`allowed` (what a GET would enter)" """
@@ -500,38 +606,72 @@ class Model:
             "allowed": self.allowed(run, now),
         }
 
-    def request(self, run: Optional[Run], method: str, path: str, now: float, answer: Answer) -> Reply:
+    def foreign(self, run: Optional[Run], user: Optional[str]) -> bool:
+        # "a run begun by nobody belongs to the first user who goes on with it, any other change of user is
+        # `wrong_user`"
+        return bool(self.options.get("bind")) and run is not None and run.user not in (None, user)
+
+    def request(
+        self, run: Optional[Run], method: str, path: str, now: float, answer: Answer, user: Optional[str] = None
+    ) -> Reply:
         """One request of the visitor whose run is *run* (None: no run). Nothing that was passed in is changed."""
         method = method.upper()  # "Methods are compared in upper case."
         if self.options.get("reset") == path:
             # "`reset` (a path that the guard answers itself: GET or POST forgets the run, 303 to the start)"
-            return Reply(False, None, self.get_path(self.starts[0]), None)
+            starts = [s for s in self.starts if self.get_path(s)]
+            held = {name: value for name, value in (run.values if run else {}).items() if name in self.vary()}
+            where = self.way(starts[0], held) if starts and not self.foreign(run, user) else None
+            return Reply(False, None, where, run if self.foreign(run, user) else None)
         name = self.resolve(method, path)
         if name is None:
             return Reply(True, None, None, run)  # "Requests whose path belongs to no flow pass untouched"
-        usable = None if run is not None and self.is_over(run, now) else run
-        lost = "not_started" if usable is run else "expired"
-        safe = method in SAFE
+        if self.effects(name) and method in ("HEAD", "OPTIONS"):
+            return Reply(False, None, None, run, shut=True)  # "HEAD and OPTIONS are answered 405 by the guard"
+        usable = None if run is not None and (self.foreign(run, user) or self.is_over(run, now)) else run
+        lost = "not_started" if usable is run else "wrong_user" if self.foreign(run, user) else "expired"
+        safe, values = self.safe(method, name), self.values(path)
         if name in self.companions:
-            # "A companion path passes only if the current state is in its list; else `illegal`."
-            inside = usable is not None and usable.current in self.companions[name]
+            inside = self.companion_passes(usable, name, values)
             verdict, what = ("pass", "companion") if inside else ("refuse", "illegal")
         else:
-            verdict, what = self.decide(usable, name, safe, now, lost)
+            verdict, what = self.decide(usable, name, safe, now, lost, values)
         if verdict == "refuse":
-            return self.refuse(run, usable, name, what, method, now)
+            return self.refuse(run, usable, name, what, method, now, values)
         seen = self.view(usable, now)
-        if what == "companion" or method in ("HEAD", "OPTIONS"):
+        if method in ("HEAD", "OPTIONS") or (what == "companion" and safe):
             return Reply(True, None, None, run, seen)  # "HEAD and OPTIONS ... never change a run"; a companion neither
-        after = self.settle(copy.deepcopy(usable), name, safe, what, path, answer, now)
-        if after is None or (usable is not None and after.facts() == usable.facts()):
+        mine = copy.deepcopy(usable)
+        if what == "companion":
+            after = self.settle_companion(mine, name, path, answer, now)
+            if usable is not None and after is None:
+                return Reply(True, None, None, None, seen)
+        else:
+            after = self.settle(mine, name, safe, what, path, answer, now, method == "GET" and not safe)
+        # A new run is a change, even if it looks like the one before; so is going back.
+        if after is None or (after is mine and usable is not None and after.facts() == usable.facts()):
             return Reply(True, None, None, run, seen)
         after.changed = now
+        if what != "companion":
+            # the latest value counts: what varies is told by the step that changed the run last
+            after.values.update({key: value for key, value in values.items() if key in self.vary()})
+        if self.options.get("bind") and user is not None:
+            after.user = user
         return Reply(True, None, None, after, seen)
 
+    def companion_passes(self, run: Optional[Run], name: str, values: dict[str, str]) -> bool:
+        value = self.companions[name]
+        # "A companion path passes only if the current state is in its list; else `illegal`."
+        if "within" in value and (run is None or run.current not in value["within"]):
+            return False
+        # "allowed at any time", but another value of a variable is `illegal`; "a finished run is left alone"
+        if run is None or ("undoes" in value and self.finished(run)):
+            return True
+        return self.ours(run.values, values)
+
     def refuse(
-        self, run: Optional[Run], usable: Optional[Run], name: str, reason: str, method: str, now: float
-    ) -> Reply:
+        self, run: Optional[Run], usable: Optional[Run], name: str, reason: str, method: str, now: float,
+        values: dict[str, str],
+    ) -> Reply:  # fmt: skip
         if reason == "expired" and usable is not None and method not in ("HEAD", "OPTIONS"):
             run = usable = None  # "`expired` (and the run ends)"
         problem = {
@@ -546,7 +686,7 @@ class Model:
         # unknown". Whoever sends such a form again must not be led on as if it had counted (issue 4: "refused as
         # spent, with a page that says that the outcome is not known").
         doubt = usable is not None and name in usable.spent - usable.done
-        return Reply(False, reason, self.target(usable, now), run, None, problem, stuck, doubt)
+        return Reply(False, reason, self.target(usable, now, values), run, None, problem, stuck, doubt)
 
 
 Condition = Callable[[Any], bool]

@@ -44,10 +44,12 @@ class Step(NamedTuple):
     style: str  # page, html or api: how the client presents itself
     answer: Answer
     stale: float = 1.0  # which of the cookies so far is sent: 1 is the newest, 0 the oldest that the ledger knows
+    user: Optional[str] = None  # who asks, where the flow binds
 
     def __str__(self) -> str:
         before = f"+{self.wait} s" + "".join(f", {name} flips" for name in self.flips)
         before += "" if self.stale == 1 else f", an old cookie ({self.stale:.2f})"
+        before += f", {self.user}" if self.user else ""
         return f"{before}: {self.method} {self.path} as {self.style}, answered {tuple(self.answer)}"
 
 
@@ -96,6 +98,7 @@ class Visitor:
         self.count = 0
         self.seen: Optional[dict[str, Any]] = None
         self.answer = Answer()
+        self.user: Optional[str] = None
         paths = with_conditions(case.paths, self.truths)
         self.guard = FlowGuard(self.app, paths, secret_key=SECRET, clock=lambda: self.now, **case.options)
 
@@ -138,6 +141,8 @@ class Visitor:
             "wsgi.multiprocess": False,
             "wsgi.run_once": False,
         }
+        if self.user is not None:
+            environ["REMOTE_USER"] = self.user
         if style == "page":
             environ.update(HTTP_SEC_FETCH_MODE="navigate", HTTP_SEC_FETCH_SITE="same-origin")
         # Of the guard's cookies only the run's comes back: without the others, it never breaks a loop of redirects.
@@ -192,15 +197,24 @@ class Pair:
 
     def take(self, step: Step) -> Optional[str]:
         self.visitor.now += step.wait
+        self.visitor.user = step.user
         for name in step.flips:
             self.visitor.truths[name] = not self.visitor.truths[name]
         old = self.turn_back(step)
         before = self.run
         expected = self.expect(step.method, step.path, step.answer)
         got = self.visitor.ask(step.method, step.path, step.style, step.answer)
+        over = before is not None and self.model.is_over(before, self.visitor.now)
+        foreign = self.model.foreign(before, step.user)
+        if over and foreign and got.headers.get("flowguard-reason") == "expired" and expected.problem:
+            # The ledger has forgotten it, and the browser never got the cookie that says whose it became.
+            expected = expected._replace(reason="expired", problem={**expected.problem, "reason": "expired"})
         difference = self.compare(step, expected, got)
-        # Nothing is left of a run that is over.
-        if not difference and not (before is not None and self.model.is_over(before, self.visitor.now)):
+        # Nothing is left of a run that is over, and a stranger is not sent the newest.
+        if over or foreign:
+            if old is not None and self.visitor.jar.get(COOKIE) == old:
+                self.visitor.jar[COOKIE] = self.cookies[-1]
+        elif not difference and not expected.shut:
             difference = self.not_renewed(old, step, got)
         self.keep(step, expected, before)
         if difference or expected.target is None or expected.reason is None:
@@ -212,6 +226,8 @@ class Pair:
 
     def turn_back(self, step: Step) -> Optional[str]:
         """Send an older cookie, where the ledger knows a newer: "brought up to the newest run and judged by that"."""
+        if self.run is not None and self.model.is_over(self.run, self.visitor.now):
+            return None  # the ledger may have forgotten it
         if not self.known or step.stale == 1 or self.visitor.jar.get(COOKIE) != self.cookies[-1]:
             return None
         self.visitor.jar[COOKIE] = self.cookies[int(step.stale * len(self.cookies))]
@@ -226,16 +242,20 @@ class Pair:
 
     def keep(self, step: Step, expected: Reply, before: Optional[Run]) -> None:
         name, method = self.model.resolve(step.method.upper(), step.path), step.method.upper()
-        if before is None or self.model.is_over(before, self.visitor.now) or COOKIE not in self.visitor.jar:
+        foreign = self.model.foreign(before, step.user)
+        anew = foreign and self.run is not before
+        if before is None or self.model.is_over(before, self.visitor.now) or anew or COOKIE not in self.visitor.jar:
             self.cookies, self.known = [], False
-        elif expected.called and method not in SAFE and name in self.model.states and not self.model.repeat(name):
-            self.known = True  # "A run takes a place in it with its first submission"
+        elif expected.called and name is not None and not foreign and not self.model.safe(method, name):
+            # "A run takes a place in it with its first submission": a claim, or a change
+            claims = name in self.model.states and not self.model.repeat(name)
+            self.known = self.known or claims or self.run is not before
         cookie = self.visitor.jar.get(COOKIE)
         if cookie and cookie not in self.cookies:
             self.cookies.append(cookie)
 
     def expect(self, method: str, path: str, answer: Answer) -> Reply:
-        reply = self.model.request(self.run, method, path, self.visitor.now, answer)
+        reply = self.model.request(self.run, method, path, self.visitor.now, answer, self.visitor.user)
         self.run = reply.run
         return reply
 
@@ -248,6 +268,9 @@ class Pair:
             if expected.seen is not None:
                 wanted.update(expected.seen, allowed=sorted(expected.seen["allowed"]))
                 found.update(got.seen or {})
+        elif expected.shut:
+            wanted.update(status=405)
+            found.update(status=got.status)
         elif expected.reason is None:  # the reset path
             wanted.update(status=303)
             found.update(status=got.status)
@@ -269,7 +292,7 @@ class Pair:
             found.update(content_type=got.headers["content-type"].partition(";")[0])
             if step.method.upper() != "HEAD":
                 self.add_problem(expected, target, json.loads(got.body), wanted, found)
-        elif step.method.upper() in SAFE:
+        elif self.model.safe(step.method.upper(), self.model.resolve(step.method.upper(), step.path) or ""):
             # "In a stuck run a page visit gets the 409 page too"
             redirected = target is not None and not expected.stuck
             wanted.update(status=303 if redirected else 409, location=target if redirected else None)
@@ -307,10 +330,12 @@ class Pair:
 
     def is_over_for_good(self, run: Run) -> bool:
         """Two kinds of flow leave a visitor nothing but the run's `ttl`, by the letter. Where the only start takes no
-        GET and is an end, a second submission of it is a duplicate (line 2): who wants more writes `repeat`. And where
+        safe GET and is an end, a second submission of it is a duplicate (line 2): who wants more writes `repeat`. (A
+        start that takes none and is `once` is none where a run is to begin.) And where
         `max_seconds` are over, but each next step is an earlier page, it is looked at for ever (lines 4 and 5)."""
         model, current = self.model, run.current
-        once_for_all = model.finished(run) and model.starts == [current] and not model.get_path(current)
+        starts = [s for s in model.starts if model.get_path(s) or not (model.once(s) or model.min_seconds(s))]
+        once_for_all = model.finished(run) and starts == [current] and not model.get_path(current)
         late = self.visitor.now - run.since > model.max_seconds(current)
         return once_for_all or (late and all(model.line_5(run, s, True) for s in model.to(current)))
 
@@ -318,17 +343,20 @@ class Pair:
         """What submits the current state, enters another or a start, or goes back by `edit`."""
         for key in self.model.keys:
             for method in ("GET", "POST", "DELETE"):
-                mine = key.name in self.model.states and self.model.resolve(method, key.path) == key.name
+                now, run = self.visitor.now, self.run
+                path = self.model.build(key.path, {"lang": "en", **(run.values if run else {})}) or ""
+                mine = key.name in self.model.states and self.model.resolve(method, path) == key.name
                 if not mine or (method in SAFE and not key.names(method)):
                     continue
-                now, run = self.visitor.now, self.run
-                usable = None if run is not None and self.model.is_over(run, now) else run
-                _, how = self.model.decide(usable, key.name, method in SAFE, now)
+                gone = run is not None and (self.model.is_over(run, now) or self.model.foreign(run, self.visitor.user))
+                usable = None if gone else run
+                safe = self.model.safe(method, key.name)
+                _, how = self.model.decide(usable, key.name, safe, now, values=self.model.values(path))
                 if how == "expired":
-                    self.expect(method, key.path, NOTHING)
-                    self.visitor.ask(method, key.path, "api", NOTHING)
+                    self.expect(method, path, NOTHING)
+                    self.visitor.ask(method, path, "api", NOTHING)
                 elif how in ("begin", "enter", "submit", "edit"):
-                    yield method, key.path
+                    yield method, path
 
 
 def normal(problem: dict[str, Any]) -> dict[str, Any]:
@@ -381,8 +409,36 @@ class Maker:
         if self.chance(0.25):
             key = self.rng.choice(["/help", "POST /help", "GET /help"])
             paths[key] = {"within": self.some(names, 0.4) or names[:1]}
-        case = Case(paths, self.options(), self.rng.choice(["", "", "/shop"]), [])
+        if self.chance(0.25):
+            paths[self.rng.choice(["/basket", "GET /basket", "POST /basket"])] = self.basket(names)
+        options = self.options()
+        if self.chance(0.2):
+            paths = self.with_language(paths)
+            if any("<lang>" in key for key in paths) and self.chance(0.7):
+                options["vary"] = ["lang"]
+        case = Case(paths, options, self.rng.choice(["", "", "/shop"]), [])
         return case._replace(steps=self.steps(case))
+
+    def basket(self, names: list[str]) -> dict[str, Any]:
+        basket: dict[str, Any] = {"undoes": self.some(names, 0.3) or names[-1:]}
+        if self.chance(0.2):
+            basket["within"] = self.some(names, 0.6) or names[:1]
+        if self.chance(0.2):
+            basket["reject"] = self.rng.choice([[204], ["/a*"], ["/thanks*", 200]])
+        if self.chance(0.2):
+            basket["accept"] = self.rng.choice([[404], [422, "/b"], ["/login*"]])
+        return basket
+
+    def with_language(self, paths: dict[str, Any]) -> dict[str, Any]:
+        """The same with a variable in front of most paths; whose key was the name is named so still."""
+        found: dict[str, Any] = {}
+        for key, value in paths.items():
+            if self.chance(0.8):
+                named = value if isinstance(value, str) else {**value, "state": value.get("state", key)}
+                found[key.replace("/", "/<lang>/", 1)] = named
+            else:
+                found[key] = value
+        return found
 
     def keys(self, count: int) -> list[tuple[str, Optional[str]]]:
         """(key, the state's given name or None): plain, with methods, or two states that share a path."""
@@ -423,6 +479,9 @@ class Maker:
             state["min_seconds"] = self.rng.choice([1, 5, 30])
         if self.chance(0.12):
             state["max_seconds"] = self.rng.choice([40, 60, 300])
+        # What enters a state with effects is a submission of it, too.
+        if not post_only and "min_seconds" not in state and self.chance(0.12):
+            state["effects"] = True
         return state
 
     def requires(self, names: list[str]) -> list[Any]:
@@ -445,6 +504,8 @@ class Maker:
         # A run needs a start that a first request can enter (line 1): a `once` start needs a GET.
         if keys[place].startswith("POST ") and states[place].pop("once", False):
             states[place]["submit"] = True
+        if states[place].get("once"):
+            states[place].pop("effects", None)
 
     def aliases(self, paths: dict[str, Any], names: list[str]) -> dict[str, Any]:
         more: dict[str, Any] = {}
@@ -469,6 +530,8 @@ class Maker:
             options["ttl"] = self.rng.choice([50, 200])
         if self.chance(0.15):
             options["idle"] = self.rng.choice([30, 100])
+        if self.chance(0.2):
+            options["bind"] = "REMOTE_USER"
         if self.chance(0.1):
             options["reject"] = self.rng.choice([[], ["*/thanks*"]])
         return options
@@ -480,13 +543,17 @@ class Maker:
         model = Model(with_conditions(case.paths, truths), mount=case.mount, host=HOST, **case.options)
         run: Optional[Run] = None
         now = 1_800_000_000.0
-        steps = []
+        steps: list[Step] = []
+        user: Optional[str] = None
         for _ in range(STEPS):
-            step = self.step(case, model, None if run is not None and model.is_over(run, now) else run)
+            if "bind" in case.options and self.chance(0.15):
+                user = self.rng.choice([None, "ann", "ann", "bob"])
+            gone = run is not None and (model.is_over(run, now) or model.foreign(run, user))
+            step = self.step(case, model, None if gone else run)._replace(user=user)
             now += step.wait
             for name in step.flips:
                 truths[name] = not truths[name]
-            run = model.request(run, step.method, step.path, now, step.answer).run
+            run = model.request(run, step.method, step.path, now, step.answer, user).run
             steps.append(step)
         return steps
 
@@ -502,10 +569,14 @@ class Maker:
             path = "/elsewhere"
         if "reset" in case.options and self.chance(0.02):
             path, method = RESET, self.rng.choice(["GET", "POST"])
+        path = self.in_a_language(path)
         flips = (self.rng.choice(CONDITIONS),) if self.chance(0.1) else ()
         style = self.rng.choice(["api", "api", "page", "page", "html"])
         stale = self.rng.random() if self.chance(0.1) else 1.0
         return Step(self.wait(model), flips, method, path, style, self.answer(case, model, path), stale)
+
+    def in_a_language(self, path: str) -> str:
+        return path.replace("<lang>", self.rng.choice(["en", "en", "en", "de"]))
 
     def method(self) -> str:
         usual = ["GET"] * 10 + ["POST"] * 10
@@ -543,6 +614,7 @@ class Maker:
             place = self.rng.choice(["/login?next=/b", "/thanks?n=1", "/nowhere", "/b?ok=1", "/signin", "/"])
         elif self.chance(0.05):
             place = self.rng.choice(["https://pay.example/go?x=1", "//evil.example/b", "https://id.example/login"])
+        place = self.in_a_language(place)
         if not place.startswith("/") or place.startswith("//"):
             return place
         host = self.rng.choice(["", "", "", "", "http://" + HOST, "https://" + HOST.replace("8000", "8443")])
@@ -573,7 +645,7 @@ def smaller(case: Case) -> Iterator[Case]:
                 del paths[key][flag][place]
                 yield case._replace(paths=paths)
     for place, step in enumerate(case.steps):
-        less = ({"wait": 0}, {"flips": ()}, {"answer": Answer()}, {"stale": 1.0}, {"style": "api"})
+        less = ({"wait": 0}, {"user": None}, {"flips": ()}, {"answer": Answer()}, {"stale": 1.0}, {"style": "api"})
         for plain in (step._replace(**change) for change in less):
             if plain != step:
                 yield case._replace(steps=[*case.steps[:place], plain, *case.steps[place + 1 :]])
@@ -646,16 +718,25 @@ def test_the_random_visitors_get_everywhere() -> None:
             now += step.wait
             for name in step.flips:
                 truths[name] = not truths[name]
-            reply = model.request(run, step.method, step.path, now, step.answer)
-            name = model.resolve(step.method.upper(), step.path) or ""
-            usable = None if run is not None and model.is_over(run, now) else run
+            reply = model.request(run, step.method, step.path, now, step.answer, step.user)
+            method, name = step.method.upper(), model.resolve(step.method.upper(), step.path) or ""
+            gone = run is not None and (model.is_over(run, now) or model.foreign(run, step.user))
+            usable = None if gone else run
             if name in model.states:
-                reached.add(model.decide(usable, name, step.method.upper() in SAFE, now))
-            reached.update({reply.reason, "stuck" if reply.stuck else None})
+                safe = model.safe(method, name)
+                reached.add(model.decide(usable, name, safe, now, values=model.values(step.path)))
+                if reply.called and not safe and method == "GET":
+                    reached.add("an effect")
+            if reply.called and "undoes" in model.companions.get(name, {}) and reply.run is not run:
+                reached.add("undone")
+            if reply.run is not None and len(set(model.values(step.path).items()) - set(reply.run.values.items())):
+                reached.add("another language")
+            reached.update({reply.reason, "stuck" if reply.stuck else None, "shut" if reply.shut else None})
             run = reply.run
     ways = {("pass", how) for how in ("begin", "reload", "submit", "enter", "look", "edit")}
     reasons = {"not_started", "illegal", "duplicate", "skipped", "condition", "too_fast", "expired", "finished"}
-    assert ways | reasons | {"stuck"} <= reached
+    others = {"stuck", "shut", "an effect", "undone", "another language", "wrong_user"}
+    assert ways | reasons | others <= reached
 
 
 def test_a_cookie_from_before_the_reset_is_answered_by_the_newest_one() -> None:

@@ -14,7 +14,7 @@ from typing import Any, Callable, Optional
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from model import SAFE, Model, Run
+from model import Model, Run
 from test_differential import COOKIE, HOST, Case, Maker, Step, Visitor, with_conditions
 
 from flowguard import ConfigError
@@ -50,8 +50,9 @@ class World:
         self.browser.now += step.wait
         for name in step.flips:
             self.browser.truths[name] = not self.browser.truths[name]
+        self.browser.user = step.user
         run = self.newest(cookie)
-        expected = self.model.request(run, step.method, step.path, self.browser.now, step.answer)
+        expected = self.model.request(run, step.method, step.path, self.browser.now, step.answer, step.user)
         self.browser.jar = {COOKIE: cookie} if cookie else {}
         got = self.browser.ask(step.method, step.path, step.style, step.answer)
         assert got.calls == expected.called, f"{step}: the newest run, {run and run.facts()}, says {expected.reason}"
@@ -66,14 +67,14 @@ class World:
 
     def count(self, run: Optional[Run], step: Step, after: Optional[Run]) -> None:
         """What the application was asked to do, whatever the model says is spent."""
-        name, safe = self.model.resolve(step.method.upper(), step.path), step.method.upper() in SAFE
-        if safe or name not in self.model.states:
+        method, name = step.method.upper(), self.model.resolve(step.method.upper(), step.path)
+        if name not in self.model.states or self.model.safe(method, name):
             return
         self.submissions += 1
         if run is None or after is None or not self.model.once(name):
             return
         assert name not in vars(run).get("ran", ()), f"{step}: done before in this run, perhaps: {run.facts()}"
-        if self.model.read_answer(run, name, safe, step.path, step.answer)[0] in COUNTS:
+        if self.model.read_answer(run, name, False, step.path, step.answer, by_get=method == "GET")[0] in COUNTS:
             vars(after)["ran"] = {name, *vars(after).get("ran", ())}  # the model copies it with the run
 
 
@@ -107,7 +108,9 @@ def on_random_flows(ledger: Any, visit: Callable[[World, Maker, Case], None]) ->
 def next_step(world: World, maker: Maker, case: Case, cookie: str) -> Step:
     """A step that is near to what *cookie* is worth."""
     run, now = world.newest(cookie), world.browser.now
-    return maker.step(case, world.model, None if run is not None and world.model.is_over(run, now) else run)
+    user = maker.rng.choice([None, "ann", "ann", "bob"]) if "bind" in case.options and maker.chance(0.3) else None
+    gone = run is not None and (world.model.is_over(run, now) or world.model.foreign(run, user))
+    return maker.step(case, world.model, None if gone else run)._replace(user=user)
 
 
 def fork(world: World, maker: Maker, case: Case) -> None:
@@ -128,7 +131,7 @@ def replay(world: World, maker: Maker, case: Case) -> None:
         cookie = world.take(cookie, next_step(world, maker, case, cookie))
         cookies.append(cookie)
     for old in dict.fromkeys(cookies):
-        for path in dict.fromkeys(key.path for key in world.model.keys):
+        for path in dict.fromkeys(maker.in_a_language(key.path) for key in world.model.keys):
             for method in ("GET", "POST"):
                 world.take(old, Step(0, (), method, path, "page", maker.answer(case, world.model, path)))
 
