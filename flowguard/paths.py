@@ -63,6 +63,7 @@ class PathTable:
         self._suspects: set[bytes] = set()  # what a plain path folds to, if it may be a static rule
         self._depth = 0  # the most segments that a rule fixes
         self._endless = False  # whether a rule has a `path` variable
+        self._parsing = False  # whether a rule has a variable whose value can be spelled otherwise
         for pattern in self._patterns:
             if pattern.variables:
                 self._add(pattern)
@@ -78,6 +79,7 @@ class PathTable:
         self._anchors.setdefault(place, set()).add(name)
         self._depth = max(self._depth, len(parts))
         self._endless |= any(isinstance(part, Part) and part.final for part in parts)
+        self._parsing |= any(isinstance(part, Part) and part.parser is not None for part in parts)
 
     def _add_static(self, pattern: Pattern) -> None:
         rule = pattern.literals[0]
@@ -164,7 +166,8 @@ class PathTable:
 
     def _walk(self, segments: Sequence[str], slash: bool, keys: Sequence[bytes]) -> Union[Hit, TooLong, None]:
         hit = self._root.walk(segments, slash, keys)
-        return self._root.walk(segments, False, keys) if hit is None and slash else hit
+        hit = self._root.walk(segments, False, keys) if hit is None and slash else hit
+        return self._root.walk(segments, False, keys, parsing=True) if hit is None and self._parsing else hit
 
     def variables(self, index: int) -> tuple[str, ...]:
         """The names of a rule's variables, in order."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from functools import cached_property, lru_cache
 from typing import Any, Callable, Iterable, Iterator, NamedTuple, Optional, Sequence, Union
+from uuid import UUID
 
 from werkzeug.routing import (
     AnyConverter,
@@ -21,6 +22,7 @@ from werkzeug.routing import (
     PathConverter,
     Rule,
     UnicodeConverter,
+    UUIDConverter,
     ValidationError,
 )
 
@@ -28,6 +30,11 @@ from flowguard.core.run import MAX_VALUE
 from flowguard.spelling import fold
 
 MAX_PATH = 8192  # characters
+# Who else reads such a value: Falcon by its converters, many a handler by itself. They take `+7`, `1_0` and a UUID
+# without its dashes, which werkzeug's own converters don't.
+_PARSERS: tuple[tuple[type[BaseConverter], Callable[[str], object]], ...] = (
+    (IntegerConverter, int), (FloatConverter, float), (UUIDConverter, UUID),
+)  # fmt: skip
 
 # werkzeug's grammar: <variable>, <converter:variable>, <converter(arguments):variable>.
 _VARIABLE = re.compile(r"<((?:[a-zA-Z_][a-zA-Z0-9_]*(?:\(.*?\))?:)?)([a-zA-Z_][a-zA-Z0-9_]*)>")
@@ -211,6 +218,8 @@ class Part:
         # Where variables can share out a text in many ways, one that holds no admissible values is not searched.
         self.longest = len("".join(literals)) + MAX_VALUE * len(self.variables) if self.joints else MAX_PATH
         self._match: Optional[Callable[[str], Optional[re.Match[str]]]] = None
+        converter = self.variables[0].converter if len(self.variables) == 1 else None
+        self.parser = next((parse for kind, parse in _PARSERS if isinstance(converter, kind)), None)
 
     @property
     def words(self) -> Optional[set[str]]:
@@ -227,6 +236,17 @@ class Part:
             self._match = re.compile(self.content, re.IGNORECASE).fullmatch
         match = self._match(text)
         return None if match is None else match.groups()
+
+    def parsed(self, text: str) -> Optional[tuple[str, ...]]:
+        """The text of the variable, where *text* holds another spelling of its value."""
+        start, end = len(self.ends[0]), len(text) - len(self.ends[1])
+        if self.parser is None or end - start > MAX_VALUE:
+            return None
+        try:
+            value = str(self.parser(text[start:end]))
+        except (ValueError, OverflowError):
+            return None
+        return self.match(text[:start] + value + text[end:])
 
 
 _part = lru_cache(maxsize=1024)(Part)  # many rules have parts in common
@@ -293,25 +313,32 @@ class Node:
         return self._choice
 
     def walk(
-        self, segments: Sequence[str], slash: bool, keys: Sequence[bytes], depth: int = 0, texts: tuple[str, ...] = ()
-    ) -> Union[Hit, TooLong, None]:
+        self, segments: Sequence[str], slash: bool, keys: Sequence[bytes], parsing: bool = False, depth: int = 0,
+        texts: tuple[str, ...] = (),
+    ) -> Union[Hit, TooLong, None]:  # fmt: skip
         """The first pattern, in werkzeug's order, that a reading matches from *depth* on.
 
-        keys: the segments, folded; texts: what the variables have taken so far.
+        keys: the segments, folded; parsing: other spellings of a value count as well; texts: what the variables have
+        taken so far.
         """
         if depth == len(segments):
             return self._end(texts, slash)
         below = self.literals.get(keys[depth]) if self.literals else None
-        hit = None if below is None else below.walk(segments, slash, keys, depth + 1, texts)
+        hit = None if below is None else below.walk(segments, slash, keys, parsing, depth + 1, texts)
         if hit is not None or not self.parts:
             return hit
         choice = self.choice
         rest = "/".join(segments[depth:]) + "/" * slash if choice.final else ""
         for part, node in choice.of(segments[depth], rest):
             match = part.match(rest if part.final else segments[depth])
+            if match is None and parsing:
+                match = part.parsed(segments[depth])
             if match is not None:
                 taken = texts + match
-                hit = node._end(taken, False) if part.final else node.walk(segments, slash, keys, depth + 1, taken)
+                hit = (
+                    node._end(taken, False) if part.final
+                    else node.walk(segments, slash, keys, parsing, depth + 1, taken)
+                )  # fmt: skip
                 if hit is not None:
                     return hit
         return None
