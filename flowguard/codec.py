@@ -17,6 +17,7 @@ from flowguard.core.run import MAX_VALUE, Run, Values
 
 WIDTH = 5  # characters of a state's code: 30 bits, so that a thousand states collide once in two thousand flows
 USER = 16  # characters of a user's digest: 96 bits
+INSTANCE = 8  # characters of an instance's digest, 48 bits: two of a visitor's orders share a name once in 2 ** 45
 MAX_WAYS = 256  # ways that a codec remembers how to read: at most 20 MB, of a flow whose cookies are full
 Name = Callable[[str], Optional[str]]  # a state's code to its name; None for one that does not exist
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"

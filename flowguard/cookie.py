@@ -28,6 +28,8 @@ MAX_CANDIDATES = 8  # cookies of one name that are looked at: a browser sends on
 VERSION = "1"
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _SIGNATURE = 43  # characters: 32 bytes in base64 without padding
+# Browsers keep a cookie of such a name for its very host: it must be Secure, of the path "/", and without a Domain.
+_PREFIX = "__Host-"
 
 
 def derived_keys(secret_keys: Sequence[Union[str, bytes]], salt: str) -> list[bytes]:
@@ -63,6 +65,11 @@ class _TextSigner(Signer):
     def get_signature(self, value: Union[str, bytes]) -> bytes:
         digest = self.algorithm.get_signature(b"", value.encode() if isinstance(value, str) else value)
         return b2a_base64(digest, newline=False).translate(_URL_SAFE, b"=")
+
+
+def looks_signed(token: str) -> bool:
+    """Does it begin as every cookie of ours does, whatever flow's and whatever key's?"""
+    return token[:1] == VERSION and token[3:4] == "."
 
 
 class Seal:
@@ -126,18 +133,29 @@ class Attributes(NamedTuple):
     path: str = "/"
 
 
+def name_and_value(name: str) -> re.Pattern[str]:
+    """Finds, in a Cookie header, the cookies whose name matches *name*, a pattern of one length.
+
+    Servers join two Cookie headers by commas, too. Browsers send one; and a neighbour domain, which can't set a name
+    that they protect, can set a value with a comma or a space in it: such a name is read only where browsers put one.
+    """
+    # The name first, and what must not stand before it afterwards: so the name is searched for, not matched.
+    if name.startswith(re.escape(_PREFIX)):
+        apart = f"(?:(?<=^{name}=)|(?<=;{name}=)|(?<=; {name}=))"
+    else:
+        apart = f"(?<![^;, \\t]{name}=)"
+    return re.compile(f"({name})={apart}([^;, \\t]*)")
+
+
 class Cookie:
     """One flow's cookie, in one of its two shapes: secure or not. The name that we would set is the only one read."""
 
     def __init__(self, name: str, codec: Codec, seal: Seal, attributes: Attributes, secure: bool) -> None:
-        # Browsers keep a `__Host-` name for its very host: it must be Secure, of the path "/", and without a Domain.
         host = secure and attributes.domain is None and attributes.path == "/"
-        self.name = f"__Host-{name}" if host else name
+        self.name = f"{_PREFIX}{name}" if host else name
         self._codec, self._seal = codec, seal
         self._needle = f"{self.name}="
-        # The name first, and what must not stand before it afterwards: so the name is searched for, not matched.
-        needle = re.escape(self._needle)
-        self._pattern = re.compile(f"{needle}(?<![^;, \\t]{needle})([^;, \\t]*)")
+        self._pattern = name_and_value(re.escape(self.name))
         self._before, self._after = self._frame(attributes, secure)
         self.longest = len(self._before) + len(self._after) + codec.longest + len(VERSION) + 4 + _SIGNATURE
 
@@ -158,7 +176,7 @@ class Cookie:
         """
         if self._needle not in header:
             return ABSENT
-        return self._newest(self._pattern.findall(header))
+        return self._newest([token for _, token in self._pattern.findall(header)])
 
     def every(self, header: str) -> list[Found]:
         """All runs of this flow in a Cookie header."""

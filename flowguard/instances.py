@@ -10,12 +10,11 @@ import hashlib
 import re
 from base64 import urlsafe_b64encode
 
-from flowguard.codec import Codec
-from flowguard.cookie import MAX_CANDIDATES, Attributes, Cookie, Found, Seal
+from flowguard.codec import INSTANCE, Codec
+from flowguard.cookie import MAX_CANDIDATES, Attributes, Cookie, Found, Seal, looks_signed, name_and_value
 from flowguard.core.run import Run, Values
 
 MOST = 4  # runs of a flow that a browser holds at a time
-DIGEST = 8  # characters, 48 bits: two of a visitor's orders share a name once in 2 ** 45
 
 
 class InstanceCookie(Cookie):
@@ -27,10 +26,8 @@ class InstanceCookie(Cookie):
         super().__init__(name, codec, seal, attributes, secure)
         self._variable = variable
         self._stem = f"{self.name}-"
-        self._pattern = re.compile(
-            r"(?:^|[;, \t])(" + re.escape(self._stem) + r"[A-Za-z0-9_-]{" + str(DIGEST) + r"})=([^;, \t]*)"
-        )
-        self.longest += 1 + DIGEST
+        self._pattern = name_and_value(f"{re.escape(self._stem)}[A-Za-z0-9_-]{{{INSTANCE}}}")
+        self.longest += 1 + INSTANCE
 
     def read(self, header: str, values: Values = ()) -> Found:
         """The run of the path's instance; and what there is of others. A path that has none (a reset, another spelling)
@@ -39,7 +36,8 @@ class InstanceCookie(Cookie):
         name = "" if value is None else self._name(value)
         pairs = self._pattern.findall(header) if self._stem in header else []
         found = self._newest([token for other, token in pairs if other == name])
-        others = dict(pair for pair in pairs if pair[0] != name)
+        # Another application's cookie may be named as if it were of an instance: it is left alone.
+        others = dict(pair for pair in pairs if pair[0] != name and looks_signed(pair[1]))
         return found._replace(name=name, others=tuple(others.items()))
 
     def every(self, header: str) -> list[Found]:
@@ -61,7 +59,7 @@ class InstanceCookie(Cookie):
 
     def _name(self, value: str) -> str:
         digest = hashlib.sha256(value.encode("utf-8", "surrogatepass")).digest()
-        return self._stem + urlsafe_b64encode(digest).decode("ascii")[:DIGEST]
+        return self._stem + urlsafe_b64encode(digest).decode("ascii")[:INSTANCE]
 
     def _is_its_own(self, run: Run, name: str) -> bool:
         value = dict(run.values).get(self._variable)

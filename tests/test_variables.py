@@ -9,9 +9,10 @@ import pytest
 from test_middleware import Down
 from visitor import DONE, NOON, PAGE, SCRIPT, SECRET, SHOWN, Application, Clock, Visitor, guarded, led
 
-from flowguard import ConfigError, FlowGuard, Run
+from flowguard import ConfigError, Flow, FlowGuard, Run
+from flowguard.codec import INSTANCE
 from flowguard.core.run import Values
-from flowguard.instances import DIGEST, MOST
+from flowguard.instances import MOST
 
 LANGUAGES: dict[str, Any] = {
     "/<lang>/cart": {"state": "cart", "to": ["address"]},
@@ -234,15 +235,39 @@ def test_what_is_no_cookie_of_ours_goes_before_a_run():
     visitor, _ = ordering()
     for order in range(MOST - 1):
         walk(visitor, order, "/address")
-    visitor.jar["flowguard-flow-AAAAAAAA"] = "forged"
+    visitor.jar["flowguard-flow-AAAAAAAA"] = "1aa.forged"
     walk(visitor, 9, "/address")
     assert "flowguard-flow-AAAAAAAA" not in visitor.jar
     assert len(names(visitor)) == MOST
 
 
+def test_another_applications_cookie_that_is_named_like_an_orders_is_left_alone():
+    visitor, _ = ordering()
+    visitor.jar["flowguard-flow-settings"] = "dark"
+    for order in range(MOST + 1):
+        walk(visitor, order, "/address")
+    assert visitor.jar["flowguard-flow-settings"] == "dark"
+    assert len(names(visitor)) == MOST + 1  # the four runs, and that
+
+
+@pytest.mark.parametrize("named", [{"name": "flow-checkout"}, {"cookie_name": "flowguard-flow-_a-b_c-d"},
+                                   {"cookie_name": "flowguard-flow-abc"}])  # fmt: skip
+@pytest.mark.parametrize("first", [True, False], ids=["declared first", "declared second"])
+def test_no_flow_may_be_named_as_if_it_were_an_order_of_anothers(named: dict[str, str], first: bool):
+    """Its cookie, or its note, would be taken away where there are too many orders."""
+    flows = [Flow(ORDERS, name="flow", instance="id"), Flow({"/a": {}}, **{"name": "other", **named})]
+    with pytest.raises(ConfigError, match=r"cookie_name\).*is, or makes, a cookie of the flow"):
+        FlowGuard(Application(), flows if first else flows[::-1], secret_key=SECRET)
+
+
+def test_a_flow_may_be_named_like_one_of_orders_if_its_cookies_can_not_be_mistaken():
+    flows = [Flow(ORDERS, name="flow", instance="id"), Flow({"/a": {}}, name="flow-checkouts")]
+    assert len(FlowGuard(Application(), flows, secret_key=SECRET).gates) == 2
+
+
 def test_a_flood_of_cookies_is_answered_by_a_few():
     visitor, _ = ordering()
-    visitor.jar.update({f"flowguard-flow-{number:08}": "x" for number in range(500)})
+    visitor.jar.update({f"flowguard-flow-{number:08}": "1aa.x" for number in range(500)})
     assert len(visitor.get("/orders/9/address").cookies) <= 20
 
 
@@ -278,7 +303,7 @@ def test_a_reset_forgets_all_orders_for_every_copy():
 
 def test_a_reset_without_runs_only_leads_to_the_root():
     visitor, _ = ordering(reset="/again")
-    visitor.jar["flowguard-flow-AAAAAAAA"] = "forged"
+    visitor.jar["flowguard-flow-AAAAAAAA"] = "1aa.forged"
     assert visitor.get("/again").cookies == []
 
 
@@ -367,4 +392,4 @@ def test_the_longer_name_counts_for_the_size():
             FlowGuard(Application(), large, secret_key=SECRET, **options)
         return int(caught.value.problems[0].what.split(" bytes")[0].split()[-1])
 
-    assert size(instance="id") == size() + len("-") + DIGEST
+    assert size(instance="id") == size() + len("-") + INSTANCE

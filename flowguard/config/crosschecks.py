@@ -228,24 +228,27 @@ def _check_beginning(flow: Draft) -> None:
 def check_together(flows: Sequence[Draft], check_rules: CheckRules) -> None:
     """Flows beside each other: their names, cookies and paths are their own (CONTRACT 2)."""
     names: set[str] = set()
-    cookies: dict[str, str] = {}
     fences: dict[str, str] = {}
-    for flow in flows:
+    for number, flow in enumerate(flows):
         at = flow.place.option
         if flow.name in names:
             at("name").wrong(f"two flows are named {flow.name!r}. Give each a name of its own.")
-        owner = next((cookies[name] for name in flow.cookies if name in cookies), flow.name)
-        if owner != flow.name:
+        others = (other for other in flows[:number] if other.name != flow.name)
+        rival = next((other for other in others if _share_a_cookie(flow, other)), None)
+        if rival is not None:
             at("cookie_name").wrong(
-                f"{flow.cookie_name!r} is, or makes, a cookie of the flow {owner!r}. Choose another."
+                f"{flow.cookie_name!r} is, or makes, a cookie of the flow {rival.name!r}. Choose another."
             )
         names.add(flow.name)
-        cookies.update(dict.fromkeys(flow.cookies, flow.name))
         for position, fence in enumerate(flow.options["fence"]):
             owner = fences.setdefault(fence, flow.name)
             if owner != flow.name:
                 at("fence").item(position).wrong(f"is a fence of the flow {owner!r} too. Remove one.")
     _check_rules(flows, check_rules)
+
+
+def _share_a_cookie(one: Draft, other: Draft) -> bool:
+    return any(map(one.may_make, other.cookies)) or any(map(other.may_make, one.cookies))
 
 
 def _check_rules(flows: Sequence[Draft], check_rules: CheckRules) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Callable, Mapping, NamedTuple, Optional, Sequence
 
+from flowguard.codec import INSTANCE
 from flowguard.config import checks, keys
 from flowguard.config.checks import Reference
 from flowguard.config.keys import Parameters, implied
@@ -110,6 +111,11 @@ class Draft:
     def cookies(self) -> tuple[str, str]:
         """The names that the flow's cookies have: the run's, and the note's beside it (see `notes`)."""
         return self.cookie_name, f"{self.cookie_name}-note"
+
+    def may_make(self, cookie: str) -> bool:
+        """Is it the name of a cookie of this flow, or could it be of one of its instances (see `instances`)?"""
+        of_instance = bool(self.options["instance"]) and cookie[:-INSTANCE] == f"{self.cookie_name}-"
+        return of_instance or cookie in self.cookies
 
     @property
     def problems(self) -> list[Problem]:
