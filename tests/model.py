@@ -229,13 +229,18 @@ class Model:
         built = (self.build(path, values) for path in self.get_paths(s))
         return next((path for path in built if path is not None), None)
 
-    def can_be_submitted(self, s: str) -> bool:
-        """Is there a method and a path that make a submission of S?"""
-        if self.effects(s):
-            return True  # "a GET of this state is a submission"
-        named = {method for key in self.keys for method in key.methods or [] if method not in SAFE}
-        paths = [key.path for key in self.keys if key.name == s]
-        return any(self.resolve(method, path) == s for path in paths for method in named | {"POST", "OTHER"})
+    def takes_unsafe(self, s: str) -> bool:
+        """Does a path of S take a submission, so that the application does something with it?"""
+        return self.effects(s) or any(key.name == s and key.takes_unsafe() for key in self.keys)
+
+    def leads_to_an_end(self, run: Run, s: str) -> bool:
+        """Is there a way from S to a state without successors by none that is spent?"""
+        reached: set[str] = set()
+        further = {s}
+        while further - reached:
+            reached |= further
+            further = {name for here in reached for name in self.to(here) if name not in run.spent}
+        return any(not self.to(name) for name in reached)
 
     # --- words ------------------------------------------------------------------------------------------------------
 
@@ -270,16 +275,15 @@ class Model:
     def stuck(self, run: Run) -> bool:
         """No way on from C, "times aside"."""
         c = run.current
-        if self.can_be_submitted(c) and self.line_2_submission(run, 0, times=False) == "pass":
-            return False  # "no submission of C would pass"
+        if self.takes_unsafe(c) and self.line_2_submission(run, 0, times=False) == "pass":
+            return False  # "no submission of C would pass"; none comes to an application that takes none there
         for s in self.to(c):
             if not self.is_open(run, s):
                 continue
             # "and no transition from C can be entered by any method that its path takes"
             if self.get_path(s) and self.line_4(run, s, True, 0, times=False) == "pass":
                 return False
-            unsafe = self.effects(s) or any(key.name == s and key.takes_unsafe() for key in self.keys)
-            if unsafe and self.line_4(run, s, False, 0, times=False) == "pass":
+            if self.takes_unsafe(s) and self.line_4(run, s, False, 0, times=False) == "pass":
                 return False
         return True
 
@@ -395,9 +399,10 @@ class Model:
         if not safe:
             return "edit"  # where line 4 gives way, line 5 comes next
         # A look stays one as long as a submission of the start would lead out.
-        edits = self.line_5(run, s, False) and not self.is_open(run, s)
-        leads_out = edits or self.line_1(s, False, "illegal") == "pass"
-        return None if self.can_be_submitted(s) and leads_out else "begin"
+        leads_out = self.line_1(s, False, "illegal") == "pass"
+        if self.line_5(run, s, False):  # then it goes back to S
+            leads_out = (leads_out or not self.is_open(run, s)) and self.leads_to_an_end(run, s)
+        return None if self.takes_unsafe(s) and leads_out else "begin"
 
     # --- section 4: did it count? -----------------------------------------------------------------------------------
 

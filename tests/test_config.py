@@ -283,21 +283,6 @@ def test_a_state_takes(declared, get, unsafe):
     assert (state.get, state.unsafe) == (get, unsafe)
 
 
-@pytest.mark.parametrize(("declared", "submission"), [
-    pytest.param({"GET /a": {"state": "s"}}, True, id="its path names no unsafe method, and it is the first key"),
-    pytest.param({"GET /a": {"state": "s"}, "POST /a": {}}, False, id="not if another key of its path takes one"),
-    pytest.param({"POST /a": {}, "GET /a": {"state": "s"}}, False, id="not if that key stands before it"),
-    pytest.param({"PUT /a": {}, "POST /a": {"state": "s"}}, True, id="it names one, though another key does too"),
-    pytest.param({"POST /a": {}, "GET /a?x": {"state": "s"}}, True, id="another key takes one with fewer parameters"),
-    pytest.param({"/a": {}, "GET /a?x": {"state": "s"}}, False, id="not if that one takes all methods"),
-    pytest.param({"GET /a?x": {"state": "s"}, "/a?x&y": {}}, True, id="a key with more parameters takes all methods"),
-    pytest.param({"GET /a?x=1": {"state": "s"}, "/a?x=2": {}}, True, id="a key with another value does"),
-    pytest.param({"GET /a?x": {"state": "s"}, "POST /a?x": {}}, False, id="not if a key with the same takes one"),
-])  # fmt: skip
-def test_a_submission_is_judged_as_a_state_where(declared, submission):
-    assert plan(declared).definition.states["s"].submission is submission
-
-
 def test_two_keys_may_share_a_path_if_their_methods_differ():
     read = plan({"GET /a": {"to": ["POST /a"]}, "POST /a": {}})
     assert read.paths == {"GET /a": (0,), "POST /a": (1,)}
@@ -1003,7 +988,7 @@ def test_a_table_is_keyed_by_the_names_of_its_rows():
 
 def test_every_field_of_a_state_has_its_key():
     renamed = {"min_time": "min_seconds", "max_time": "max_seconds", "name": "state"}
-    worked_out = {"get", "unsafe", "submission"}
+    worked_out = {"get", "unsafe"}
     fields = {renamed.get(field.name, field.name) for field in dataclasses.fields(State)} - worked_out
     assert set(STATE_KEYS) == fields | {"end", "within", "undoes"}
     of_a_companion = {renamed.get(field.name, field.name) for field in dataclasses.fields(Companion)}

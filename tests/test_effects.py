@@ -273,7 +273,7 @@ def test_going_back_to_it_is_an_edit_and_no_look():
 def test_the_rules_read_a_page_as_the_success_of_a_get():
     flow = Flow(MAIL, name="mail").definition
     state = flow.states["/confirm"]
-    assert (state.effects, state.get, state.unsafe, state.submission) == (True, False, True, True)
+    assert (state.effects, state.get, state.unsafe) == (True, False, True)
     at = Run("id", 1, 0, ("/register",), done=frozenset({"/register"}))
     by_get = decide(flow, at, Attempt("/confirm", True, None, by_get=True))
     assert by_get == Passage(Kind.ENTER, "/confirm", True, 4, claim=True, by_get=True)

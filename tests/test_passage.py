@@ -356,7 +356,7 @@ def test_a_look_at_a_start_leaves_a_stuck_run_only_if_no_submission_of_it_would(
     in_doubt = run("cart pay", spent="pay")
     assert decide(machine(), in_doubt, get("cart")) == passes(Kind.LOOK, "cart", 5)
     assert decide(machine(), in_doubt, post("cart")) == passes(Kind.BEGIN, "cart", 6, True, True)
-    assert decide(machine(submission=False), in_doubt, get("cart")) == passes(Kind.BEGIN, "cart", 6)
+    assert decide(machine(unsafe=False), in_doubt, get("cart")) == passes(Kind.BEGIN, "cart", 6)
     assert decide(machine(min_time=1), in_doubt, get("cart", 5)) == passes(Kind.BEGIN, "cart", 6)
 
 
@@ -379,6 +379,28 @@ def test_a_visitor_who_is_not_stuck_may_not():
 def test_a_run_that_can_go_on_by_any_method_is_not_stuck(fields):
     machine = flow(state("a", "b", start=True, submit=True), state("b", "c", **fields), state("c"))
     assert not stuck(machine, run("a", "a"))
+
+
+def test_a_page_that_takes_no_form_is_no_way_on():
+    review, order = state("review", "order", unsafe=False), state("order", "done", submit=True, once=True, get=False)
+    machine = flow(state("cart", "review", start=True), review, order, state("done"))
+    in_doubt = run("cart review", spent="order")
+    assert stuck(machine, in_doubt)
+    assert decide(machine, in_doubt, get("cart")) == passes(Kind.BEGIN, "cart", 6)
+
+
+@pytest.mark.parametrize(("onward", "kind", "line"), [
+    pytest.param("review", Kind.BEGIN, 6, id="is no way on"),
+    pytest.param("review invoice", Kind.LOOK, 5, id="is one where another way leads to an end"),
+])  # fmt: skip
+def test_an_edit_after_which_the_spent_state_comes_again(onward, kind, line):
+    machine = flow(
+        state("cart", onward, start=True, submit=True, back=EDIT), state("review", "order", unsafe=False),
+        state("order", "done", submit=True, once=True, get=False), state("invoice", "done"), state("done"),
+    )  # fmt: skip
+    in_doubt = run("cart review", "cart", "order")
+    assert decide(machine, in_doubt, get("cart")) == passes(kind, "cart", line)
+    assert decide(machine, in_doubt, post("cart")) == passes(Kind.EDIT, "cart", 5, True, True)
 
 
 def test_times_do_not_make_a_run_stuck():

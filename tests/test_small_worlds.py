@@ -168,7 +168,7 @@ class PathsAsTheyStand(Model):
     def __init__(self, paths: dict[str, Any], **options: Any) -> None:
         super().__init__(paths, **options)
         for name in ("to", "requires", "once", "submit", "repeat", "back", "resolve", "values", "vary", "effects",
-                     "get_path", "can_be_submitted"):
+                     "get_path", "takes_unsafe"):
             setattr(self, name, cache(getattr(self, name)))
 
     def read_location(self, path: str, location: str) -> tuple[Optional[str], str]:

@@ -141,7 +141,6 @@ def _state(flow: Draft, entry: Entry, position: int) -> State:
         on_refusal=values["on_refusal"],
         get=takes.get and not values["effects"],
         unsafe=takes.unsafe or values["effects"],
-        submission=takes.submission or values["effects"],
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any, Callable, Mapping, NamedTuple, Optional, Sequence
 from flowguard.codec import INSTANCE
 from flowguard.config import checks, keys
 from flowguard.config.checks import Reference
-from flowguard.config.keys import Parameters, implied
+from flowguard.config.keys import Parameters
 from flowguard.config.places import WRONG, Place, kind
 from flowguard.config.settings import FLOW_OPTIONS, STATE_KEYS, read, unknown_key, unknown_option
 from flowguard.core.flow import SAFE, Condition
@@ -23,12 +23,10 @@ CheckRules = Callable[[Sequence[str]], Sequence[tuple[int, str]]]
 
 
 class Takes(NamedTuple):
-    """What the paths of a state take: a GET, and any unsafe method. And whether a submission is ever judged as it: a
-    method that no key of a path names is judged by one of them all the same."""
+    """What the paths of a state take: a GET, and any unsafe method."""
 
     get: bool = False
     unsafe: bool = False
-    submission: bool = False
 
 
 class Declared:
@@ -136,25 +134,7 @@ class Draft:
             methods = entry.methods
             before = found.get(entry.name, Takes())
             found[entry.name] = Takes(before.get or methods is None or "GET" in methods, before.unsafe or entry.unsafe)
-        judges = {entry.name for entry in self._judges}
-        return {name: takes._replace(submission=takes.unsafe or name in judges) for name, takes in found.items()}
-
-    @property
-    def _judges(self) -> list[Entry]:
-        """Who judges a method that no key names: for each path and its parameters, if none of the keys there takes an
-        unsafe method, the first; but not where a key with fewer of these parameters takes all methods."""
-        alike: dict[tuple[str, Parameters], list[Entry]] = {}
-        takers: dict[str, list[Parameters]] = {}  # of each path: the keys that take all methods
-        for entry in self.entries:
-            alike.setdefault((entry.rule, entry.parameters), []).append(entry)
-            if entry.methods is None:
-                takers.setdefault(entry.rule, []).append(entry.parameters)
-        return [
-            group[0]
-            for (rule, parameters), group in alike.items()
-            if not any(entry.unsafe for entry in group)
-            and not any(implied(fewer, dict(parameters)) for fewer in takers.get(rule, ()))
-        ]
+        return found
 
 
 def _name(options: Mapping[str, Any]) -> str:

@@ -65,9 +65,8 @@ class State:
     """One step of a flow. The fields are those of CONTRACT 2, times in milliseconds.
 
     `requires` is in conjunctive form: of each group, one must be completed. `get` and `unsafe` say which methods the
-    state's paths take: a GET, and any that is not safe; `submission`, whether any request is judged as a submission of
-    it (not where another key of its path takes all the unsafe methods). A GET of a state with `effects` is a
-    submission: for the rules it takes none that is safe, so that nobody is ever sent there.
+    state's paths take: a GET, and any that is not safe. A GET of a state with `effects` is a submission: for the rules
+    it takes none that is safe, so that nobody is ever sent there.
     """
 
     name: str
@@ -87,7 +86,6 @@ class State:
     on_refusal: object = None
     get: bool = True
     unsafe: bool = True
-    submission: bool = True
 
     @property
     def end(self) -> bool:

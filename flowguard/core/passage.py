@@ -361,11 +361,27 @@ def _way_out(case: Case) -> bool:
 
 
 def _submission_leads_out(case: Case) -> bool:
-    """Would a submission of S go back to it, or begin a new run in it? Then a look may stay one."""
+    """Would a submission of S begin a new run in it, or go back to it and on to an end? Then a look may stay one."""
     submission = case._replace(attempt=case.attempt._replace(submission=True))
-    if not case.state.submission:
+    if not case.state.unsafe:
         return False
-    return _way_out(submission) or (_may_edit(submission) and _step(submission) is None)
+    if not _may_edit(submission):
+        return _way_out(submission)
+    edits = _step(submission) is None or _way_out(submission)
+    return edits and _leads_to_an_end(case.flow, case.run, case.state)
+
+
+def _leads_to_an_end(flow: Definition, run: Run, state: State) -> bool:
+    """Does a way lead from *state* to an end by none that is spent? No edit frees what is spent."""
+    seen, work = {state.name}, [state.name]
+    while work:
+        here = flow.states[work.pop()]
+        if here.end:
+            return True
+        onward = [name for name in here.to if name not in seen and name not in run.spent]
+        seen.update(onward)
+        work.extend(onward)
+    return False
 
 
 def completed(flow: Definition, run: Run, name: str) -> bool:
@@ -389,10 +405,10 @@ def missing(flow: Definition, run: Run, state: Optional[State]) -> tuple[Union[s
 
 
 def stuck(flow: Definition, run: Run, agrees: Agrees = everything_agrees) -> bool:
-    """Times aside: no submission of C would pass, and no transition from C can be entered by any method that its path
-    takes. A condition that raises counts as no."""
+    """Times aside: no submission of C that its path takes would pass, and no transition from C can be entered by any
+    method that its path takes. A condition that raises counts as no."""
     current = flow.states[run.trail[-1]]
-    if current.submission and (current.repeat or not _submitted(flow, run, current)):
+    if current.unsafe and (current.repeat or not _submitted(flow, run, current)):
         return False
     return not any(
         enterable(flow, run, flow.states[name], submission, None, agrees)

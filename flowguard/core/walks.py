@@ -84,7 +84,7 @@ def _requests(flow: Definition, run: Run, leading_back: bool) -> Iterator[tuple[
     onward = flow.states[run.trail[-1]].to if run.trail else ()
     for name in dict.fromkeys((*run.trail, *onward, *flow.starts)):
         state = flow.states[name]
-        yield from ((name, submission) for submission in (False,) * state.get + (True,) * state.submission)
+        yield from ((name, submission) for submission in (False,) * state.get + (True,) * state.unsafe)
     yield from ((name, True) for name in flow.companions if leading_back)
 
 
