@@ -59,17 +59,41 @@ def browser(*arguments: str, **options: Any) -> Iterator[Any]:
         from playwright.sync_api import sync_playwright
     except ImportError:
         missing("playwright", "pip install playwright")
-    # Chromium's sandbox needs a user that is not root.
-    sandbox = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
     program = executable()
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(
-            executable_path=program, args=[*ARGUMENTS, *sandbox, *arguments], **options
-        )
+        running = playwright.chromium.launch(executable_path=program, args=all_arguments(*arguments), **options)
         try:
             yield running
         finally:
             running.close()
+
+
+def all_arguments(*further: str) -> list[str]:
+    # Chromium's sandbox needs a user that is not root.
+    sandbox = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+    return [*ARGUMENTS, *sandbox, *further]
+
+
+@contextlib.contextmanager
+def another(chromium: Any, **options: Any) -> Iterator[Any]:
+    """A second Chromium beside *chromium*, with *options* of Playwright's `launch` that the first one has not."""
+    running = chromium.browser_type.launch(executable_path=executable(), args=all_arguments(), **options)
+    try:
+        yield running
+    finally:
+        running.close()
+
+
+@contextlib.contextmanager
+def profile(chromium: Any, directory: Path) -> Iterator[Any]:
+    """A page of a Chromium that keeps its profile in *directory*: what it keeps on the disk, the next one there has."""
+    context = chromium.browser_type.launch_persistent_context(
+        str(directory), executable_path=executable(), args=all_arguments()
+    )
+    try:
+        yield context.pages[0]
+    finally:
+        context.close()
 
 
 @pytest.fixture(scope="session")

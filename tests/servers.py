@@ -1,7 +1,9 @@
-"""Real WSGI servers as processes, on ports that the system chose, and browsers made of sockets for them."""
+"""Real WSGI servers, on ports that the system chose, and browsers made of sockets for them: as processes, or in this
+one, for tests that look into the application's hands while it works."""
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import re
@@ -9,9 +11,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
-from typing import Optional, Union
+from typing import Any, Iterator, Optional, Union
 
 HERE = Path(__file__).parent
 PATIENCE = 10  # seconds that a visitor goes on asking where the answer is 503
@@ -84,6 +87,23 @@ class Waitress(Server):
 
     def __init__(self, module: str, **environment: Union[str, Path]) -> None:
         super().__init__("-m", "waitress", "--listen=127.0.0.1:0", module, **environment)
+
+
+@contextlib.contextmanager
+def waitress_here(application: Any, threads: int = 16) -> Iterator[int]:
+    """A waitress in this process that serves *application* while the block runs; its port."""
+    from waitress import wasyncore
+    from waitress.server import create_server
+
+    server = create_server(application, host="127.0.0.1", port=0, threads=threads)
+    loop = threading.Thread(target=server.run)
+    loop.start()
+    try:
+        yield server.effective_port
+    finally:
+        server.trigger.pull_trigger(lambda: wasyncore.close_all(server._map))  # an empty map ends the loop
+        loop.join()
+        server.task_dispatcher.shutdown()
 
 
 class Browser:
