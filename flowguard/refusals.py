@@ -152,15 +152,13 @@ def _redirects(refused: Refused, how: str) -> bool:
 
 def _onward(refused: Refused) -> Optional[str]:
     """The URL of the way on, if there is one that a GET can take."""
-    led = _led(refused)
-    if led is not None:
-        return led
-    if refused.reason == Reason.BUSY and refused.then is not None:
+    return _result(refused) or (local(refused.target) if refused.redirects else None)
+
+
+def _result(refused: Refused) -> Optional[str]:
+    """Where an earlier submission led, or will lead when it has counted."""
+    if refused.reason == Reason.BUSY:
         return local(refused.then)
-    return local(refused.target) if refused.redirects else None
-
-
-def _led(refused: Refused) -> Optional[str]:
     return foreign(refused.led) if refused.submission and refused.reason in AGAIN else None
 
 
@@ -296,7 +294,7 @@ def _links(refused: Refused, said: Words, onward: Optional[str]) -> tuple[Link, 
 
 
 def _onward_text(refused: Refused) -> str:
-    if _led(refused) is not None:
+    if _result(refused) is not None:
         return "result"
     return "begin" if refused.current is None else "go_on"
 

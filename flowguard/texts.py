@@ -13,9 +13,10 @@ The flow's option `texts` replaces words and adds languages. It has the shape of
 - A *situation* has a `title` and a `text`: every reason of CONTRACT 5, and `unknown` (the outcome of the last
   submission is not known), `looping` (guard and application send the visitor to and fro), `too_large` (413).
 - A *phrase* is one text: `not_taken`, `not_taken_again` (after something that was sent before), `go_on`, `result` and
-  `begin` (the texts of the links: to where the visitor was, to where the first submission led, to the first step),
-  `by_form` (the step has only a form), `no_way` (there is nothing to link), `refreshes` (the page goes on by itself),
-  `wait` and, from two minutes on, `wait_long` (where ``{seconds}`` and ``{minutes}`` stand for their number).
+  `begin` (the texts of the links: to where the visitor was, to where the first submission led or will lead, to the
+  first step), `by_form` (the step has only a form), `no_way` (there is nothing to link), `refreshes` (the page goes on
+  by itself), `wait` and, from two minutes on, `wait_long` (where ``{seconds}`` and ``{minutes}`` stand for their
+  number).
 
 All of it is plain text and escaped. What is left out is taken from the built-in words of the language, then of its
 primary language (`de` for `de-CH`), then from English; such a passage says in the page which language it is in.

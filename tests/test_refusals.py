@@ -500,6 +500,13 @@ def test_a_busy_page_goes_on_by_itself_without_a_script():
     assert "goes on by itself" in Document(response.body).text
 
 
+def test_a_busy_page_leads_to_the_result_where_there_will_be_one():
+    waiting = page(SENT._replace(reason="busy", then="/shop/done"))
+    assert waiting.links == ["/shop/done"]
+    assert str(ENGLISH["result"]) in waiting.text
+    assert str(ENGLISH["go_on"]) in page(SENT._replace(reason="busy")).text
+
+
 @pytest.mark.parametrize("reason", [reason.value for reason in Reason if reason is not Reason.BUSY])
 def test_no_other_page_goes_on_by_itself(reason):
     assert header(answer(SENT._replace(reason=reason), environ(), "conflict"), "Refresh") is None
