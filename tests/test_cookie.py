@@ -465,6 +465,22 @@ def test_the_guard_sets_no_cookie_but_its_own():
     assert names == {NAME, f"{NAME}-note"}
 
 
+def test_on_https_every_cookie_of_the_guard_is_the_hosts_alone():
+    """The run's and that beside it; and no other part of an answer holds the run's."""
+    visitor, _ = guarded(SHOP, reset="/reset")
+    visitor.https = True
+    walk = [visitor.get(path) for path in ("/done", "/cart", "/done", "/shipping")]
+    walk += [visitor.post("/pay"), visitor.call("POST", "/pay"), visitor.get("/reset")]
+    cookies = [header for response in walk for header in response.cookies]
+    assert {header.partition("=")[0] for header in cookies} == {f"__Host-{NAME}", f"__Host-{NAME}-note"}
+    for header in cookies:
+        assert {"Secure", "HttpOnly", "Path=/", "SameSite=Lax"} <= set(header.split("; ")), header
+    values = {value_of(header) for header in cookies if header.startswith(f"__Host-{NAME}=")}
+    elsewhere = [str(pair) for response in walk for pair in response.headers if pair[0] != "Set-Cookie"]
+    elsewhere += [response.body.decode() for response in walk]
+    assert not any(value in text for value in values for text in elsewhere)
+
+
 # --- when it is written ----------------------------------------------------------------------------------------------
 
 CROSS = {"HTTP_SEC_FETCH_SITE": "cross-site", "HTTP_SEC_FETCH_MODE": "navigate", "HTTP_SEC_FETCH_DEST": "document"}

@@ -675,6 +675,23 @@ def test_headings_are_unique_and_the_files_that_are_named_are_there():
     assert all((ROOT / name).exists() for name in named)
 
 
+CLAIMED = {
+    *(f"ASVS {item}" for item in ("2.3.1", "2.3.2", "2.4.2", "3.3.1", "3.3.2", "3.3.3", "3.3.4", "3.3.5", "3.5.3")),
+    *(f"WSTG-BUSL-{number}" for number in ("04", "05", "06", "07")), "CWE-841",
+}  # fmt: skip
+
+
+def test_every_claim_of_the_security_notes_is_shown_by_tests_that_are_there():
+    rows = table("item", "what is claimed")
+    assert set(re.findall(r"ASVS [\d.]+\d|WSTG-BUSL-\d+|CWE-\d+", " ".join(row[0] for row in rows))) == CLAIMED
+    for item, *_, shown in rows:
+        named = code(shown)
+        assert named, item
+        for test in named:
+            file, name = test.split("::")
+            assert f"\ndef {name}(" in (ROOT / "tests" / file).read_text("utf-8"), test
+
+
 def test_numbers_of_the_code_are_told_as_they_are():
     assert f"at most {MAX_WAITING} submissions to a flow" in PROSE.replace("\n", " ")
     assert f"may have {MAX_VALUE} bytes" in PROSE.replace("\n", " ")
