@@ -14,6 +14,7 @@ from flowguard.core.outcome import (
     Outcome,
     Overrule,
     read,
+    read_by,
     row_for,
     settle,
     undecided,
@@ -82,8 +83,9 @@ def test_the_last_row_takes_anything():
 
 
 REJECTING = flow(
-    state("/a", "/b", start=True), state("/b", "/c", submit=True, accept=globs("/b?ok*", "https://pay.example/*",
-    statuses=(200, 404)), reject=globs("*error*", statuses=(422,))), state("/c"), reject=globs("*/login*"),
+    state("/a", "/b", start=True), state("/b", "/c", submit=True, accept=globs("/b?ok*", "/why?*", "/paid",
+    "https://pay.example/*", statuses=(200, 404)), reject=globs("*error*", statuses=(422,))), state("/c"),
+    reject=globs("*/login*"),
 )  # fmt: skip
 
 
@@ -97,13 +99,16 @@ REJECTING = flow(
         (away("https://pay.example/42"), Outcome.ENTERED, Outcome.SUCCESS),
         (Answer(302, to=Destination("/b", "/b?ok=1", "/b", "ok=1")), Outcome.ENTERED, Outcome.SUCCESS),
         (Answer(302, to=Destination("/b", "/b?no=1", "/b", "no=1")), Outcome.NOTHING, Outcome.FAILED),
+        (Answer(302, to=Destination(None, "/paid?n=1", "/paid", "n=1")), Outcome.ENTERED, Outcome.SUCCESS),
+        (Answer(302, to=Destination(None, "/why?", "/why")), Outcome.NOTHING, Outcome.UNKNOWN),
         (Answer(404, html=True), Outcome.NOTHING, Outcome.SUCCESS),
         (HTML, Outcome.ENTERED, Outcome.SUCCESS),
     ],
     ids=[
         "`reject` wins over a successor", "the flow's own `reject`", "a login on another host", "a rejected status",
-        "another host that is accepted", "a query that is accepted", "another query", "a status accepted of a POST",
-        "a page accepted of a POST",
+        "another host that is accepted", "a query that is accepted", "another query",
+        "a path with a query of which the glob says nothing", "a path without the query that the glob asks for",
+        "a status accepted of a POST", "a page accepted of a POST",
     ],
 )  # fmt: skip
 def test_what_the_deployer_says_comes_first(answer, safe, submission):
@@ -154,6 +159,23 @@ def test_only_texts_that_could_still_decide_are_looked_for(answer, left):
     assert sorted(undecided(SPEAKING, where, request(SPEAKING, where, "/b", True), answer)) == left
 
 
+@pytest.mark.parametrize(
+    ("submission", "left"), [(True, []), (False, ["Sorry"])], ids=["a submission", "a visit"]
+)
+def test_a_status_rejects_a_submission_and_of_a_visit_the_text_still_decides(submission, left):
+    machine = flow(state("/a", start=True, reject=globs(statuses=(200,))._replace(texts=frozenset({"Sorry"}))))
+    assert sorted(undecided(machine, run("/a"), Passage(Kind.STAY, "/a", submission, 2), HTML)) == left
+
+
+@pytest.mark.parametrize(
+    ("submission", "left"), [(True, ["Sorry"]), (False, [])], ids=["a submission", "a visit"]
+)
+def test_in_the_answer_to_a_visit_of_a_companion_nothing_is_looked_for(submission, left):
+    drop = Companion("/drop", None, undoes=frozenset({"/a"}), reject=Answers(texts=frozenset({"Sorry"})))
+    machine = flow(state("/a", start=True), companions=[drop])
+    assert sorted(undecided(machine, run("/a"), request(machine, run("/a"), "/drop", submission), HTML)) == left
+
+
 def test_in_the_answer_to_a_look_nothing_is_looked_for():
     passage = request(SPEAKING, run("/a"), "/b", False, peek=True)
     assert undecided(SPEAKING, run("/a"), passage, HTML) == frozenset()
@@ -181,10 +203,12 @@ ROWS_OF_THE_TABLE = [
     ("a page", HTML, Outcome.ENTERED, Outcome.SHOWN),
     ("201 with a page", Answer(201, html=True), Outcome.ENTERED, Outcome.SUCCESS),
     ("202 with a page", Answer(202, html=True), Outcome.ENTERED, Outcome.SUCCESS),
-    ("204", Answer(204), Outcome.ENTERED, Outcome.SUCCESS),
-    ("205", Answer(205), Outcome.ENTERED, Outcome.SUCCESS),
+    ("204 that is called HTML", Answer(204, html=True), Outcome.ENTERED, Outcome.SUCCESS),
+    ("205 that is called HTML", Answer(205, html=True), Outcome.ENTERED, Outcome.SUCCESS),
     ("200 that is no page", JSON, Outcome.ENTERED, Outcome.SUCCESS),
     ("206 of a page", Answer(206, html=True), Outcome.ENTERED, Outcome.SHOWN),
+    ("400", Answer(400, html=True), Outcome.NOTHING, Outcome.FAILED),
+    ("499", Answer(499, html=True), Outcome.NOTHING, Outcome.FAILED),
     ("404", Answer(404, html=True), Outcome.NOTHING, Outcome.FAILED),
     ("304", Answer(304), Outcome.NOTHING, Outcome.UNKNOWN),
     ("300 without a place", Answer(300, html=True), Outcome.NOTHING, Outcome.UNKNOWN),
@@ -200,6 +224,24 @@ def test_what_an_answer_means(answer, safe, submission):
     where = run("/cart")
     assert read(SHOP, where, request(SHOP, where, "/shipping", False), answer) is safe
     assert read(SHOP, where, request(SHOP, where, "/shipping", True), answer) is submission
+
+
+@pytest.mark.parametrize(
+    ("passage", "answer", "words"),
+    [
+        (Passage(Kind.PEEK, "/cart", False, 2), Answer(200, overrule=Overrule.RESET),
+         "HEAD and OPTIONS change nothing"),
+        (Passage(Kind.LOOK, "/cart", False, 5), Answer(200, overrule=Overrule.RESET), "the application said `reset`"),
+        (Passage(Kind.LOOK, "/cart", False, 5), HTML, "a look changes nothing"),
+        (Passage(Kind.COMPANION, "/help", True, 0), HTML,
+         "a companion changes nothing but what it undoes, unless it failed"),
+        (Passage(Kind.STAY, "/shipping", True, 2), to("/payment"), ROWS[2].says),
+        (Passage(Kind.STAY, "/shipping", True, 2), HTML, "2xx HTML"),
+    ],
+    ids=["HEAD", "the application's word", "a look", "a companion", "a redirect", "a page"],
+)  # fmt: skip
+def test_by_what_an_answer_is_read_can_be_told(passage, answer, words):
+    assert read_by(SHOP, AT_SHIPPING, passage, answer) == words
 
 
 def test_a_once_state_that_leads_back_failed():
@@ -298,6 +340,13 @@ def test_a_reload_that_leads_on_makes_the_state_done():
     assert after(AT_SHIPPING, "/shipping", HTML) is Outcome.ENTERED
 
 
+def test_what_is_done_already_is_no_change():
+    done = run("/cart /shipping", "/shipping")
+    answer = Answer(200, overrule=Overrule.SUCCESS)
+    assert settle(SHOP, done, request(SHOP, done, "/shipping", False), answer, NOW).run is done
+    assert settle(SHOP, PAID, request(SHOP, PAID, "/payment", False), answer, NOW).run is PAID
+
+
 def test_a_reload_that_leads_back_goes_back():
     assert after(AT_PAYMENT, "/payment", to("/cart")) == ("/cart", "", "", Outcome.BACK)
 
@@ -324,6 +373,30 @@ def test_going_back_forgets_what_came_later_but_what_is_spent():
     assert left.spent == {"b", "c"}
     assert left.entered == NOW
     assert here.going_back("a", NOW).done == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("here", "there"),
+    [
+        (run("a", closed=True).entering("b", NOW), run("a b", entered=NOW)),
+        (run("a b", closed=True).going_back("a", NOW), run("a", entered=NOW)),
+        (run("a b", closed=True).straying("a", NOW), run("a", entered=NOW)),
+        (run("a", closed=True).straying("b", NOW), run("a b", history="", entered=NOW)),
+        (run("a b c", "a b c").going_back_before("c", NOW), run("a b", "a b", entered=NOW)),
+        (run("a b c", "a c").going_back_before("c", NOW), run("a b", "a", entered=NOW)),
+    ],
+    ids=["it is entered", "it is gone back to", "a way back that is not declared", "a way on that is not declared",
+         "the state before stays done", "the state before was not done"],
+)  # fmt: skip
+def test_a_state_that_is_come_to_opens_the_run_and_its_time_begins(here, there):
+    assert here == there
+
+
+@pytest.mark.parametrize("answer", [to("/cart"), Answer(200, overrule=Overrule.SUCCESS)], ids=["led", "said"])
+def test_the_time_in_a_state_begins_when_it_is_come_to(answer):
+    passage = request(SHOP, AT_PAYMENT, "/cart" if answer.overrule else "/payment", False)
+    left = settle(SHOP, AT_PAYMENT, passage, answer, NOW).run
+    assert (left.trail, left.entered, left.changed) == (("/cart",), NOW, NOW)
 
 
 def test_every_change_counts_and_nothing_else():
@@ -391,6 +464,20 @@ def test_an_exhausted_start_keeps_only_what_this_request_made_of_it():
     assert left.first == left.seq == here.seq + 1
 
 
+def test_an_exhausted_start_that_is_entered_anew_is_neither_done_nor_spent():
+    machine = flow(state("a", "b", start=True, once=True), state("b", "a"))
+    here = run("a b", "a", "a")
+    left = settle(machine, here, request(machine, here, "a", False), HTML, NOW).run
+    assert (left.trail, left.done, left.spent, left.first) == (("a",), set(), set(), left.seq)
+
+
+def test_an_exhausted_start_that_another_state_leads_back_to_is_neither_done_nor_spent():
+    machine = flow(state("a", "b", start=True, submit=True, once=True), state("b", "a"), state("c", "b"))
+    here = run("b a c", "a", "a", history="a>b b>a")
+    left = settle(machine, here, Passage(Kind.STAY, "c", False, 2), to("a", machine=machine), NOW).run
+    assert (left.trail, left.done, left.spent, left.first) == (("a",), set(), set(), left.seq)
+
+
 # --- the application overrules ----------------------------------------------------------------------------------------
 
 
@@ -418,6 +505,18 @@ def test_failed_of_a_submission_leaves_the_run_alone():
     assert said("failed", AT_PAYMENT, "/payment", True) is Outcome.FAILED
 
 
+def test_failed_of_a_submission_frees_what_it_would_have_spent_and_takes_nothing_else_back():
+    in_doubt = AT_PAYMENT.spending("/payment")
+    left = settle(SHOP, in_doubt, Passage(Kind.STAY, "/payment", True, 2), Answer(200, overrule=Overrule.FAILED), NOW)
+    assert (left.run.spent, left.run.done) == (set(), {"/shipping"})
+    done = run("/cart /shipping", "/shipping")
+    assert after(done, "/cart", Answer(200, overrule=Overrule.FAILED), True) is Outcome.FAILED
+
+
+def test_failed_of_a_visit_takes_back_what_is_done_and_was_never_spent():
+    assert said("failed", run("/cart /shipping", "/shipping"), "/shipping")[1] == ""
+
+
 @pytest.mark.parametrize("name", ["/help", "/payment", "/shipping"], ids=["a companion", "a reload", "a look"])
 def test_failed_of_a_visit_takes_back_what_the_current_state_did(name):
     assert said("failed", PAID, name) == ("/cart /shipping /payment", "/shipping", "", Outcome.FAILED)
@@ -438,6 +537,19 @@ def test_finish_closes_a_run_wherever_it_is():
     assert finished(SHOP, left)
     assert decide(SHOP, left, Attempt("/payment", True, 0)).reason.value == "duplicate"
     assert not left.going_back("/cart", NOW).closed
+
+
+def test_a_finish_that_is_said_again_is_no_change():
+    closed = run("/cart /shipping /payment", "/shipping /payment", "/payment", closed=True)
+    passage = request(SHOP, closed, "/payment", False)
+    assert settle(SHOP, closed, passage, Answer(200, overrule=Overrule.FINISH), NOW).run is closed
+
+
+def test_a_reset_keeps_neither_values_nor_user():
+    machine = flow(state("/a", start=True), vary=frozenset({"lang"}))
+    passage = Passage(Kind.STAY, "/a", False, 2, (("lang", "de"),), user="ann")
+    left = settle(machine, run("/a"), passage, Answer(200, overrule=Overrule.RESET), NOW).run
+    assert left == Run("id", 10, 10, changed=NOW)
 
 
 def test_reset_leaves_only_the_count():

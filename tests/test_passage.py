@@ -16,7 +16,9 @@ from flowguard.core.passage import (
     Reason,
     Refusal,
     decide,
+    methods_of,
     missing,
+    says,
     stuck,
     usable,
 )
@@ -77,6 +79,20 @@ def test_the_seventh_line_takes_what_the_six_before_it_leave():
     assert len(LINES) == 6
 
 
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (0, "A companion path passes only if the current state is in its list, or if it has none; else `illegal`"),
+        (1, "No run: it begins, if S is a start"),
+        (2, "S is C"),
+        (5, "S is in the trail and its `back` is not `refuse`"),
+        (7, "Otherwise refuse"),
+    ],
+)
+def test_a_line_is_told_by_its_first_sentence(line, words):
+    assert says(line) == words
+
+
 # --- 1. no run
 
 
@@ -116,6 +132,17 @@ def test_a_once_state_needs_a_run_before_it_is_submitted():
 def test_a_start_with_a_minimal_stay_cannot_be_submitted_at_once():
     slow = flow(state("form", start=True, min_time=SECOND))
     assert decide(slow, None, post("form")) == refused(Reason.TOO_FAST, "form", 1)
+
+
+def test_a_condition_agrees_where_the_asker_says_nothing_of_it():
+    guarded = flow(state("a", "b", start=True, when=no), state("b"))
+    assert decide(guarded, None, Attempt("a", False, 0)) == passes(Kind.BEGIN, "a", 1)
+
+
+def test_a_beginning_asks_for_the_start_s_own_condition():
+    wanted = object()
+    guarded = flow(State("a", start=True, to={"b": object()}, when=wanted), State("b"))  # type: ignore[dict-item,arg-type]
+    assert decide(guarded, None, get("a", agrees=[wanted].__contains__)) == passes(Kind.BEGIN, "a", 1)
 
 
 # --- 2. S is C
@@ -162,6 +189,18 @@ def test_a_submission_that_comes_too_fast_or_too_late_is_refused():
     assert decide(timed, here, post("a", 5000)).kind is Kind.STAY
     assert decide(timed, here, post("a", 120_000)).kind is Kind.STAY
     assert decide(timed, here, post("a", 120_001)) == refused(Reason.EXPIRED, "a", 2, ends=True)
+
+
+def test_a_maximal_stay_begins_with_the_entry():
+    timed = flow(state("a", "b", start=True, max_time=60 * SECOND), state("b"))
+    here = run("a", entered=500_000)
+    assert decide(timed, here, post("a", 620_000)).kind is Kind.STAY
+    assert decide(timed, here, post("a", 620_001)) == refused(Reason.EXPIRED, "a", 2, ends=True)
+
+
+def test_a_finished_start_that_takes_no_get_is_not_submitted_twice():
+    machine = flow(state("a", start=True, submit=True, get=False))
+    assert decide(machine, run("a", "a"), post("a")) == refused(Reason.DUPLICATE, "a", 2)
 
 
 def test_a_clock_that_runs_ahead_does_not_shorten_a_minimal_stay():
@@ -360,6 +399,16 @@ def test_a_look_at_a_start_leaves_a_stuck_run_only_if_no_submission_of_it_would(
     assert decide(machine(min_time=1), in_doubt, get("cart", 5)) == passes(Kind.BEGIN, "cart", 6)
 
 
+def test_a_look_at_a_start_that_may_be_edited_leaves_no_stuck_run():
+    machine = flow(
+        state("cart", "form", start=True, back=EDIT, min_time=SECOND), State("form", submit=True, to={"done": no}),
+        state("done"),
+    )  # fmt: skip
+    here = run("cart form", "form")
+    assert stuck(machine, here, no)
+    assert decide(machine, here, get("cart", agrees=no)) == passes(Kind.LOOK, "cart", 5)
+
+
 def test_a_start_whose_condition_raises_is_no_way_out_of_a_stuck_run():
     machine = flow(state("pay", "done", start=True, once=True, submit=True, when=no), state("done"))
 
@@ -408,6 +457,20 @@ def test_times_do_not_make_a_run_stuck():
     assert not stuck(machine, run("a", "a", entered=0))
 
 
+def test_a_way_on_that_is_spent_and_takes_no_get_is_none():
+    machine = flow(state("a", "pay", start=True, submit=True), state("pay", "z", once=True, get=False), state("z"))
+    assert stuck(machine, run("a", "a", "pay"))
+    assert not stuck(machine, run("a", "a"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "methods"), [({"get": False}, (True,)), ({"unsafe": False}, (False,)), ({}, (False, True))],
+    ids=["a POST", "a GET", "either"],
+)  # fmt: skip
+def test_a_state_is_asked_for_by_the_methods_that_its_paths_take(fields, methods):
+    assert methods_of(state("a", **fields)) == methods
+
+
 def test_a_repeat_state_is_never_stuck():
     machine = flow(state("a", "b", start=True, repeat=True), state("b", requires="c"), state("c"))
     assert not stuck(machine, run("a", "a"))
@@ -420,6 +483,29 @@ def test_a_condition_that_says_no_or_raises_leaves_a_run_stuck():
     machine = flow(State("a", start=True, submit=True, to={"b": no}), state("b"))
     for agrees in (no, broken):
         assert stuck(machine, run("a", "a"), agrees)
+
+
+def test_a_run_is_stuck_by_what_its_own_conditions_say():
+    onward, over = object(), object()
+    machine = flow(
+        State("a", start=True, submit=True, to={"b": onward}),  # type: ignore[dict-item]
+        State("b", submit=True, to={"c": over}), State("c"),  # type: ignore[dict-item]
+    )  # fmt: skip
+    here = run("a b", "a b")
+    for agreed, verdict in (
+        ([over], refused(Reason.ILLEGAL, "a", 7)), ([onward], passes(Kind.BEGIN, "a", 6)),
+    ):  # fmt: skip
+        assert decide(machine, here, get("a", agrees=agreed.__contains__)) == verdict
+
+
+def test_a_new_run_begins_out_of_a_stuck_one_where_the_start_s_own_condition_agrees():
+    wanted = object()
+    machine = flow(
+        State("a", start=True, once=True, submit=True, when=wanted, to={"b": None}), state("b"),  # type: ignore[arg-type]
+    )  # fmt: skip
+    in_doubt = run("a", spent="a")
+    assert decide(machine, in_doubt, get("a", agrees=[wanted].__contains__)) == passes(Kind.BEGIN, "a", 6)
+    assert decide(machine, in_doubt, get("a", agrees=no)) == passes(Kind.STAY, "a", 2)
 
 
 # --- 7. otherwise
@@ -458,6 +544,11 @@ def test_a_companion_is_refused_elsewhere(where):
 
 def test_a_companion_passes_beside_its_states():
     assert decide(HELP, run("a b"), post("help")) == Passage(Kind.COMPANION, "help", True, 0)
+
+
+def test_a_companion_is_let_through_for_who_asks_and_as_what_is_asked():
+    attempt = post("help", by_get=True, users=("old", "new"))
+    assert decide(HELP, run("a b"), attempt) == Passage(Kind.COMPANION, "help", True, 0, by_get=True, user="new")
 
 
 @pytest.mark.parametrize(
