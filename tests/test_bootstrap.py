@@ -32,7 +32,7 @@ def test_the_oldest_python_is_the_one_of_the_package():
     assert run.MINORS[0] == _bootstrap.OLDEST[1]
 
 
-@pytest.mark.parametrize("script", ["tests/_bootstrap.py", "tests/run.py", "examples/demo.py"])
+@pytest.mark.parametrize("script", ["tests/_bootstrap.py", "tests/run.py", "tests/mutants.py", "examples/demo.py"])
 def test_a_python_that_is_too_old_can_read_the_script_that_tells_it_so(script):
     ast.parse(read(script), feature_version=(3, 6))
     assert "from __future__ import annotations" not in read(script)  # a SyntaxError on Python 3.6

@@ -317,8 +317,10 @@ def test_a_scan_tells_every_record_that_has_not_expired(ledger: Any) -> None:
     write(ledger, "a", "one")
     claim(ledger, "b", text="two", expires=LATER + 0.5)
     write(ledger, "gone", expires=NOW)
+    write(ledger, "!")
     assert sorted(ledger.scan(NOW)) == [
-        ("a", Record("one", 1, None), LATER), ("b", Record("two", 1, MINE), LATER + 0.5)]
+        ("!", Record("t", 1, None), LATER), ("a", Record("one", 1, None), LATER),
+        ("b", Record("two", 1, MINE), LATER + 0.5)]
 
 
 def test_a_scan_tells_many_records(ledger: Any) -> None:
@@ -478,6 +480,34 @@ def test_a_full_memory_keeps_what_is_spent_and_what_is_claimed() -> None:
     assert sorted(key for key, _, _ in ledger.scan(NOW)) == ["claimed", "spent", "yet another"]
 
 
+@pytest.mark.parametrize("spend", [
+    lambda ledger: write(ledger, keep=True),
+    lambda ledger: write(ledger) and write(ledger, version=1, keep=True),
+    lambda ledger: write(ledger, keep=True) and claim(ledger) and ledger.release("k", "mine", now=NOW),
+    lambda ledger: write(ledger) and claim(ledger),
+], ids=["spent at once", "spent later", "spent, claimed and set free", "claimed while it was idle"])
+def test_a_full_memory_has_no_place_for_another_than(spend: Callable[[MemoryLedger], object]) -> None:
+    ledger = MemoryLedger(capacity=1)
+    spend(ledger)
+    with unavailable():
+        write(ledger, "another")
+
+
+def test_a_claim_that_is_set_free_makes_room() -> None:
+    ledger = MemoryLedger(capacity=1)
+    claim(ledger)
+    ledger.release("k", "mine", now=NOW)
+    assert write(ledger, "another")
+
+
+def test_what_has_expired_makes_room_wherever_it_stands() -> None:
+    ledger = MemoryLedger(capacity=4)
+    for key, expires in (("a", LATER), ("b", LATER), ("c", LATER), ("short", NOW + 10)):
+        write(ledger, key, expires=expires, keep=True)
+    assert write(ledger, "new", now=NOW + 10)
+    assert sorted(key for key, _, _ in ledger.scan(NOW)) == ["a", "b", "c", "new"]
+
+
 def test_a_claim_whose_lease_is_over_is_not_pushed_out_before_it_is_judged() -> None:
     ledger = MemoryLedger(capacity=1)
     claim(ledger, "claimed")
@@ -533,7 +563,7 @@ def test_one_new_run_never_pays_for_all_that_has_gone() -> None:
     for number in range(1_000):
         ledger.forget(f"k{number}")
     write(ledger, "new", now=NOW + 10)
-    assert 1_000 - len(ledger._deadlines) <= DRAINED * 2 * EXAMINED + 2  # two heaps, and what is swept
+    assert 1_000 - len(ledger._deadlines) <= 2 * EXAMINED + 2  # two heaps, and what is swept
 
 
 @pytest.mark.parametrize("capacity", [0, -1, True, 1.5, "10", None])
@@ -677,6 +707,31 @@ def test_a_file_that_vanishes_is_made_again_and_all_use_the_new_one(path: Path) 
     assert [key for key, _, _ in SqliteLedger(path).scan(NOW)] == ["after"]
 
 
+@pytest.mark.parametrize("end", ["-wal", "-shm"])
+def test_what_lies_beside_a_file_that_was_taken_away_is_not_believed(path: Path, end: str) -> None:
+    beside = path.with_name(path.name + end)
+    with beside.open("wb") as left_over:
+        assert write(SqliteLedger(path))
+        assert os.fstat(left_over.fileno()).st_nlink == 0
+
+
+def test_a_link_that_leads_nowhere_is_not_followed(path: Path, file_ledger: SqliteLedger) -> None:
+    path.symlink_to(path.with_name("elsewhere"))
+    with unavailable() as caught:
+        write(file_ledger)
+    assert "File exists" in caught.value.cause
+    assert not path.exists()
+
+
+def test_no_connection_is_open_when_it_forks(file_ledger: SqliteLedger) -> None:
+    write(file_ledger)
+    child = os.fork()
+    if not child:
+        os._exit(len(file_ledger._idle))
+    assert os.waitpid(child, 0)[1] == 0
+    assert file_ledger._idle == []
+
+
 def test_a_file_that_is_replaced_is_the_one_that_counts(path: Path, file_ledger: SqliteLedger) -> None:
     backup = SqliteLedger(path.with_name("backup.db"))
     write(backup, text="as it was")
@@ -759,20 +814,24 @@ def told_at_start_up(ledger: Any, caplog: pytest.LogCaptureFixture) -> list[str]
 
 
 def test_a_path_that_will_not_do_is_told_at_start_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    closed, file = tmp_path / "closed", tmp_path / "file"
+    closed, file, locked = tmp_path / "closed", tmp_path / "file", tmp_path / "open" / "locked"
     closed.mkdir()
     file.mkdir()
+    locked.parent.mkdir()
+    locked.parent.chmod(0o777)
+    locked.touch(0o444)
     for parent in [tmp_path, *tmp_path.parents][:3]:
         parent.chmod(parent.stat().st_mode | 0o055)
     closed.chmod(0o555)
     after = "; as long as that is so, submissions are refused"
     with without_rights():
         told = [told_at_start_up(f"sqlite:///{place}", caplog) for place in (
-            tmp_path / "nowhere" / "l.db", closed / "l.db")]
+            tmp_path / "nowhere" / "l.db", closed / "l.db", locked)]
     told.append(told_at_start_up(f"sqlite:///{file}", caplog))
     assert told == [[f"the ledger sqlite:///{where} is not available: {why}{after}"] for where, why in (
         (tmp_path / "nowhere" / "l.db", f"there is no directory '{tmp_path}/nowhere'"),
         (closed / "l.db", f"the directory '{closed}' can't be written"),
+        (locked, "it is no file that can be written"),
         (file, "it is no file that can be written"))]
 
 
@@ -837,7 +896,9 @@ def test_a_thread_that_opens_the_file_keeps_others_waiting_for_half_a_second_at_
     assert write(file_ledger)
 
 
-def test_expired_rows_go_a_few_at_a_time_within_ordinary_writes(path: Path, file_ledger: SqliteLedger) -> None:
+@pytest.mark.parametrize("verb", [claim, write])
+def test_expired_rows_go_a_few_at_a_time_within_ordinary_writes(
+        path: Path, file_ledger: SqliteLedger, verb: Callable[..., object]) -> None:
     with file_ledger._connection() as db, contextlib.closing(sqlite3.connect(path)) as other:
         db.execute("BEGIN")
         for number in range(3 * PURGE_AT_MOST):
@@ -846,10 +907,21 @@ def test_expired_rows_go_a_few_at_a_time_within_ordinary_writes(path: Path, file
         db.execute("COMMIT")
         left = []
         for number in range(4 * PURGE_EVERY):
-            claim(file_ledger, f"new {number}")
+            verb(file_ledger, f"new {number}")
             left += other.execute("SELECT count(*) FROM flowguard_ledger_1 WHERE expires <= ?", (NOW,)).fetchone()
     steps = sorted({before - after for before, after in zip(left, left[1:])})
     assert (left[0], steps, left[-1]) == (2 * PURGE_AT_MOST, [0, PURGE_AT_MOST], 0)
+
+
+def test_a_verb_that_is_done_is_done_though_expired_rows_would_not_go(file_ledger: SqliteLedger) -> None:
+    def deny(action: int, *names: object) -> int:
+        return sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_DELETE else sqlite3.SQLITE_OK
+
+    with file_ledger._connection() as db:
+        db.set_authorizer(deny)
+    assert claim(file_ledger) == Record("t", 1, MINE)
+    with unavailable():
+        file_ledger.forget("k")
 
 
 def test_a_claim_whose_record_is_forgotten_in_between_is_nobodys(path: Path, file_ledger: SqliteLedger) -> None:
@@ -1037,6 +1109,7 @@ def test_a_silent_server_is_told_in_time_and_then_costs_one_request_in_a_while()
                 told.append(caught.value.cause)
             assert "Timeout" in told[0]
             assert told[1:] == [AT_ONCE] * 49
+            assert caught.value.ledger == silent.url
             assert silent.calls() == calls
             clock.time += PAUSE
 
@@ -1168,6 +1241,14 @@ def test_every_backend_key_carries_the_prefix_even_one_with_wildcards(redis_url:
     write(RedisLedger(redis_url, prefix.replace("a", "b")), "other's")
     write(RedisLedger(redis_url, prefix))
     assert [key for key, _, _ in RedisLedger(redis_url, prefix).scan(NOW)] == ["k"]
+
+
+@redis_test
+def test_a_script_has_the_name_that_the_server_gives_it(redis_url: str) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        script = redis_module._script("return 7")
+        assert client.script_load(script.text) == script.digest
+        assert client.evalsha(script.digest, 0) == 7
 
 
 @redis_test
@@ -1336,6 +1417,88 @@ def test_a_fault_in_a_program_is_not_taken_for_an_outage() -> None:
         claim(ledger)
 
 
+class ListedClient:
+    """A client that answers, or fails, as its list says."""
+
+    def __init__(self, *answers: object, **memory: object) -> None:
+        self.answers = list(answers)
+        self._memory = memory
+
+    def hmget(self, *arguments: object) -> object:
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    evalsha = eval = hmget
+
+    def info(self, section: str) -> object:
+        return self._memory
+
+
+ROW = ["t", "1", str(LATER), None, None, None]
+CUT = redis.ConnectionError("cut")
+
+
+@pytest.mark.parametrize(("after", "answered"), [(0.25, True), (0.26, False)])
+def test_what_was_not_answered_is_asked_again_within_a_quarter_of_a_second(after: float, answered: bool) -> None:
+    times = iter([0.0, after, after, after])
+    client = ListedClient(CUT, ROW)
+    ledger = RedisLedger(client, monotonic=lambda: next(times))
+    with contextlib.nullcontext() if answered else unavailable():
+        assert ledger.read("k", now=NOW) == Record("t", 1, None)
+    assert len(client.answers) == (0 if answered else 1)
+
+
+def test_what_was_answered_by_an_error_is_not_asked_again() -> None:
+    client = ListedClient(redis.ResponseError("no"), ROW)
+    with unavailable():
+        RedisLedger(client).read("k", now=NOW)
+    assert client.answers == [ROW]
+
+
+@pytest.mark.parametrize("after", [0.0, 0.25])
+def test_a_script_that_is_not_known_after_a_cut_is_sent(after: float) -> None:
+    times = iter([0.0, 0.0, after, after])  # asked; cut; not known
+    ledger = RedisLedger(ListedClient(CUT, redis.exceptions.NoScriptError(), ROW), monotonic=lambda: next(times))
+    assert claim(ledger) == Record("t", 1, None)
+
+
+@redis_test
+def test_a_script_that_is_known_is_asked_for_by_its_name_alone(redis_server: Server) -> None:
+    ledger = RedisLedger(redis_server.url)
+    for step in range(2):
+        redis_server.ask("CONFIG RESETSTAT")
+        claim(ledger, f"k{step}")
+        ledger.release(f"k{step}", "mine", now=NOW)
+    told = redis_server.ask("INFO commandstats")
+    assert (b"cmdstat_evalsha:calls=2," in told, b"cmdstat_eval:" in told) == (True, False)
+
+
+@pytest.mark.parametrize(("after", "memory", "warnings"), [
+    (0.0, {"maxmemory": 100, "maxmemory_policy": "allkeys-lru"}, 1),
+    (0.25, {"maxmemory": 100, "maxmemory_policy": "allkeys-lru"}, 1),
+    (0.26, {"maxmemory": 100, "maxmemory_policy": "allkeys-lru"}, 0),
+    (0.0, {"maxmemory": 100}, 0),
+    (0.0, {}, 0),
+], ids=["at once", "in time", "too late to ask for more", "it does not tell its policy", "it tells nothing"])
+def test_only_of_what_a_server_tells_in_time_anybody_is_warned(
+        caplog: pytest.LogCaptureFixture, after: float, memory: Any, warnings: int) -> None:
+    times = iter([0.0, after])
+    with caplog.at_level(logging.WARNING, "flowguard.ledger"):
+        RedisLedger(ListedClient(ROW, **memory), monotonic=lambda: next(times)).read("k", now=NOW)
+    assert len(caplog.records) == warnings
+
+
+@pytest.mark.parametrize(("url", "limits"), [
+    ("redis://cache", {"socket_timeout": 0.2, "socket_connect_timeout": 0.2}),
+    ("unix:///run/redis.sock", {"socket_timeout": 0.2}),
+], ids=["a host", "a file"])
+def test_each_wait_for_a_server_has_its_limit(url: str, limits: dict[str, float]) -> None:
+    options = RedisLedger(url)._client.connection_pool.connection_kwargs
+    assert {name: value for name, value in options.items() if name.endswith("timeout")} == limits
+
+
 def test_an_error_of_the_system_is_an_outage() -> None:
     with unavailable() as caught:
         RedisLedger(FakeClient(BrokenPipeError(32, "Broken pipe"))).read("k", now=NOW)
@@ -1381,11 +1544,14 @@ def test_an_object_with_the_verbs_is_its_own_ledger() -> None:
     ("memory://?capacity=7", "MemoryLedger(capacity=7)"),
     ("sqlite:////var/lib/shop/ledger.db", "SqliteLedger('/var/lib/shop/ledger.db', durable=False)"),
     ("sqlite:////ledger?durable=true", "SqliteLedger('/ledger', durable=True)"),
+    ("sqlite:////ledger?durable=1", "SqliteLedger('/ledger', durable=True)"),
     ("sqlite:////ledger?durable=0", "SqliteLedger('/ledger', durable=False)"),
+    ("sqlite:////ledger?durable=False", "SqliteLedger('/ledger', durable=False)"),
     ("redis://user:secret@cache:1234/2", "RedisLedger('redis://cache:1234/2', prefix='flowguard:')"),
     ("rediss://:secret@cache?ssl_cert_reqs=required", "RedisLedger('rediss://cache', prefix='flowguard:')"),
     ("unix://user:secret@/run/redis.sock?db=1", "RedisLedger('unix:///run/redis.sock', prefix='flowguard:')"),
     ("redis://cache?password=sec@ret", "RedisLedger('redis://', prefix='flowguard:')"),
+    ("redis://cache?password=sec://ret", "RedisLedger('redis://cache', prefix='flowguard:')"),
 ])
 def test_a_url_opens_the_ledger_that_it_names(spec: str, shown: str) -> None:
     assert repr(open_ledger(spec)) == shown
@@ -1409,7 +1575,8 @@ class HalfALedger:
     ("memory", "is a text without '://'. Did you mean 'memory://'? Write "),
     ("sqlite:/ledger.db", "is a text without '://'. Write "),
     ("", "is a text without '://'. Write "),
-    ("memory:///path", "'memory://' takes no path"),
+    ("memory:///path", "'memory://' takes no path: it is the memory of this process. Write 'memory://', "
+     "'sqlite:///PATH', 'redis://HOST:PORT/DB', an object with the four verbs, or None."),
     ("memory://?capcity=5", "unknown option 'capcity'; known: capacity. Did you mean 'capacity'?"),
     ("memory://?capacity=0", "capacity is '0', not a whole number above 0."),
     ("memory://?capacity=", "capacity is '', not a whole number above 0."),
@@ -1417,9 +1584,14 @@ class HalfALedger:
     ("sqlite:///", "'sqlite://' needs the path of a file"),
     ("sqlite:///:memory:", "SQLite's ':memory:' is another database for every connection. Did you mean 'memory://'?"),
     ("sqlite:///l.db?durable=perhaps", "durable is 'perhaps', neither true nor false."),
-    ("redis+sentinel://a,b/master", "'redis+sentinel://' is not read here. Make the client yourself and pass it: "),
+    ("redis+sentinel://a,b/master", "'redis+sentinel://' is not read here. Make the client yourself and pass it: "
+     "ledger=RedisLedger(client), where client is Sentinel(…).master_for(…) or RedisCluster(…)."),
     ("redis+cluster://a", "'redis+cluster://' is not read here."),
-    ("redis://host:port", "is not a URL that redis-py can read (ValueError). Write redis://USER:PASSWORD@HOST:PORT/DB"),
+    ("rediss+sentinel://a", "'rediss+sentinel://' is not read here."),
+    ("redis-cluster://a", "'redis-cluster://' is not read here."),
+    ("valkey+sentinel://a", "'valkey+sentinel://' is not read here."),
+    ("redis://host:port", "is not a URL that redis-py can read (ValueError). Write redis://USER:PASSWORD@HOST:PORT/DB "
+     "or unix:///PATH?db=DB; characters such as / ? # @ : % in a password as %2F and so on."),
     ("redis://host?sokcet_timeout=1", "is not a URL that redis-py can read (TypeError)."),
     (7, "is a int without read, claim, write, release. Write "),
     (HalfALedger(), "is a HalfALedger without read, claim, release. Write "),
@@ -1455,5 +1627,6 @@ def test_what_is_no_client_is_refused() -> None:
 def test_a_client_for_asyncio_is_refused() -> None:
     import redis.asyncio
 
-    with pytest.raises(ConfigError, match=r"is a client for asyncio; a WSGI application needs redis\.Redis\."):
+    with pytest.raises(ConfigError) as caught:
         RedisLedger(redis.asyncio.Redis())
+    assert str(caught.value) == "ledger: is a client for asyncio; a WSGI application needs redis.Redis."

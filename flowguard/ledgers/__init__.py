@@ -104,12 +104,12 @@ def _refuse_url(scheme: str, complete: bool) -> NoReturn:
         _wrong(f"'{scheme}://' is not read here. Make the client yourself and pass it: ledger=RedisLedger(client), "
                "where client is Sentinel(…).master_for(…) or RedisCluster(…).")
     if not complete:
-        _wrong(f"is a text without '://'.{_hint(scheme.rstrip(':/'), OPENERS, '{}://')} {EXPECTED}.")
+        _wrong(f"is a text without '://'.{_hint(scheme, OPENERS, '{}://')} {EXPECTED}.")
     _wrong(f"unknown kind '{scheme}://'.{_hint(scheme, OPENERS, '{}://')} {EXPECTED}.")
 
 
 def _hint(word: str, known: dict[str, Any], form: str = "{}") -> str:
-    close = get_close_matches(word.lower(), known, n=1)
+    close = get_close_matches(word.lower(), known)
     return f" Did you mean '{form.format(close[0])}'?" if close else ""
 
 

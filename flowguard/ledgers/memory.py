@@ -189,7 +189,7 @@ class MemoryLedger:
 
     def _put(self, entry: _Entry, record: Record, expires: float, keep: bool) -> None:
         entry.record, entry.keep = record, keep
-        if expires != entry.expires or not entry.place:
+        if not entry.place or expires != entry.expires:
             entry.expires = expires
             self._deadlines.add(entry, len(self._entries))
         if keep or record.claim is not None:
