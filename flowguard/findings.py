@@ -108,7 +108,8 @@ FINDINGS: Mapping[str, Words] = {
     "by-absence": Words(
         "{rule!r} is this state where a request has none of the parameters that other keys name, also in a place where "
         "the application does not look for them.",
-        "Write the parameter that makes the application do this step: '{rule}?…' = {state!r}.",
+        "Write the parameter that makes the application do this step: '{rule}?…' = {state!r}; or, if there is none, by "
+        "`parameters` where it looks for the others.",
     ),
     "foreign-syntax": Words(
         "{part!r} stands for itself in a path here, and for no variable.",

@@ -56,10 +56,12 @@ class Gate:
         self._allow = {name: _methods_beside(plan, name) for name in self.flow.effects}
 
     def serve(
-        self, environ: Environ, start_response: StartResponse, select: Select, args: Mapping[str, Any], values: Values
-    ) -> Iterable[bytes]:
-        """Judge a request for one of the flow's paths; the application or a refusal answers it."""
-        asked = self._asked(environ, select, args, values)
+        self, environ: Environ, start_response: StartResponse, select: Select, args: Mapping[str, Any], values: Values,
+        others: tuple[str, ...] = (),
+    ) -> Iterable[bytes]:  # fmt: skip
+        """Judge a request for one of the flow's paths; the application or a refusal answers it. others: what else it
+        could be (see `Choice`)."""
+        asked = self._asked(environ, select, args, values, others)
         shut = self._shut(asked, select) if self._allow else None
         if shut is not None:
             replies.drain(environ)
@@ -134,12 +136,14 @@ class Gate:
         self._kit.keeper.replace(held, run, asked.now)
         return jar.cookie.forgotten(run, found)
 
-    def _asked(self, environ: Environ, select: Select, args: Mapping[str, Any], values: Values) -> Asked:
+    def _asked(
+        self, environ: Environ, select: Select, args: Mapping[str, Any], values: Values, others: tuple[str, ...] = ()
+    ) -> Asked:
         methods = methods_of(environ)
         every = methods.all
         names = (select(every[0]),) if len(every) == 1 else tuple(dict.fromkeys([select(method) for method in every]))
         users = () if self._users is None else self._users.of(environ)
-        return Asked(environ, methods, names, args, values, self._kit.now(), users)
+        return Asked(environ, methods, names, args, values, self._kit.now(), users, others)
 
     def _brought(self, asked: Asked) -> Brought:
         jar = self.jar(asked.environ)

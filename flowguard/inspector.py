@@ -109,7 +109,8 @@ def _parameters_only(gate: Gate) -> Iterator[Finding]:
 def _by_absence(gate: Gate) -> Iterator[Finding]:
     """A step that is done once should be known by what makes the application do it."""
     plan = gate.plan
-    told_apart = {key.rule for key in plan.keys if key.parameters}
+    told = plan.options.parameters
+    told_apart = {key.rule for key in plan.keys if any(name not in told for name, _ in key.parameters)}
     for key in plan.keys:
         state = gate.flow.states.get(key.name)
         if state and state.once and key.rule in told_apart and not key.parameters and key.methods != SAFE:

@@ -44,7 +44,7 @@ class Asked(NamedTuple):
 
     names: the states that its methods select; where there are several, the application acts as the last. args: the
     path's variables as the rule converts them; values: as they stand in the path. now: milliseconds since the epoch.
-    users: who asks, as digests (see `users`).
+    users: who asks, as digests (see `users`). others: states that the application may take the request for.
     """
 
     environ: Environ
@@ -54,6 +54,7 @@ class Asked(NamedTuple):
     values: Values
     now: int
     users: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
 
 
 class Judged(NamedTuple):
@@ -179,13 +180,16 @@ class Judge:
         return self._decide(asked, Held(Run(secrets.token_urlsafe(12))), lost, True)
 
     def _decide(self, asked: Asked, held: Held, lost: Optional[Reason], invented: bool) -> Judged:
-        """Where the methods select different states, all must pass; the application is taken to act as the last."""
+        """Where the methods select different states, all must pass; the application is taken to act as the last. So
+        must those that it may be taken for, but where the visitor has been already."""
         run = None if invented else held.run
         passed: list[Passage] = []
         try:
-            for name in asked.names:
+            for name in (*asked.others, *asked.names):
                 attempt = self._attempt(asked, name, lost, self._asker(asked, run, name))
                 verdict = decide(self._flow, run, attempt)
+                if name in asked.others and (isinstance(verdict, Passage) or (run and name in run.trail)):
+                    continue
                 if isinstance(verdict, Refusal):
                     break
                 passed.append(verdict)

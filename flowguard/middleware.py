@@ -149,7 +149,7 @@ class FlowGuard:
             return gate.refuse_path(environ, start_response, choice.select, spelling)
         if route.resets:
             return gate.reset(environ, start_response)
-        return gate.serve(environ, start_response, choice.select, found.args, found.values)
+        return gate.serve(environ, start_response, choice.select, found.args, found.values, choice.others)
 
     def _too_long(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """No flow can be asked of such a path, so it passes where none of them refuses anything."""

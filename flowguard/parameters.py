@@ -1,35 +1,47 @@
 """Which page is it, where a path's keys name parameters (CONTRACT 2)?
 
-The named parameters are looked for in the query and, where there is one, in the form. What an application could see as
-another page than we do is *doubtful* and never reaches it: a named parameter with two values, another spelling of its
-name or value, a body that is no form. To leave a parameter out, or to hide it, must open no step.
+The named parameters are looked for in the query and, where there is one, in the form, unless the flow says where its
+application looks. What an application could see as another page than we do is *doubtful* and never reaches it: a named
+parameter with two values, another spelling of its name or value, a body that is no form. To leave a parameter out, to
+hide it, or to add one where the application does not look, must open no step.
 """
 
 from __future__ import annotations
 
 import re
 from contextlib import suppress
-from typing import Iterable, Iterator, Mapping, Optional, Sequence
+from typing import Iterable, Iterator, Mapping, NamedTuple, Optional, Sequence
 
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from flowguard import wire
 from flowguard.body import Body, Environ, buffer_body, declared_length, has_end
-from flowguard.config import Key
+from flowguard.config import FORM, QUERY, Key
 from flowguard.config.keys import implied
 from flowguard.forms import Doubtful, Field, form, is_utf8, urlencoded
 from flowguard.spelling import FILTER, LONG, ODD, fold, thorough
 
 Values = Mapping[bytes, bytes]
 
+NOWHERE_ELSE: Mapping[str, str] = {}
+
 _MARKS = bytes.maketrans(b"/\\", b"||")  # slashes are marks like others: here, they part texts
 _PREFIX = re.compile(r"[\d_]*")
 
 
-class Fork:
-    """A path whose keys tell its pages apart by their parameters."""
+class Match(NamedTuple):
+    """keys: those that match a request, with most parameters first. others: the same for applications that look in the
+    query alone, or in the form alone, where both have a part in it."""
 
-    def __init__(self, keys: Sequence[Key]) -> None:
+    keys: Sequence[Key]
+    others: Sequence[Sequence[Key]] = ()
+
+
+class Fork:
+    """A path whose keys tell its pages apart by their parameters. places: of parameters that the application looks for
+    in the `QUERY` alone, or in the `FORM`."""
+
+    def __init__(self, keys: Sequence[Key], places: Mapping[str, str] = NOWHERE_ELSE) -> None:
         self._keys = sorted(keys, key=lambda key: -len(key.parameters))
         declared: dict[str, set[str]] = {}
         for key in keys:
@@ -37,25 +49,52 @@ class Fork:
                 declared.setdefault(name, set()).update(() if value is None else (value,))
         self._named = {_bytes(name): Named(map(_bytes, values)) for name, values in declared.items()}
         self._forms = _folded(_readings(self._named)) - {b""}
+        self._elsewhere = {
+            place: frozenset(_bytes(name) for name, other in places.items() if other != place)
+            for place in (QUERY, FORM)
+        }  # fmt: skip
+        self._told = frozenset(map(_bytes, places))
 
-    def of_request(self, environ: Environ, max_body: int) -> Optional[Sequence[Key]]:
-        """The keys that match a request, those with most parameters first; None if that is doubtful.
+    def of_request(self, environ: Environ, max_body: int) -> Optional[Match]:
+        """What matches a request; None if that is doubtful.
 
         max_body: bytes of the body that are read at most. The application gets it whole.
         """
-        return self._match(_fields(environ, max_body))
-
-    def of_query(self, query: str) -> Optional[Sequence[Key]]:
-        """The same for a GET of this query."""
-        return self._match(_of_query(query))
-
-    def _match(self, fields: Iterable[Field]) -> Optional[Sequence[Key]]:
         try:
-            values = self._values(fields)
+            asked = self._read(_of_query(environ.get("QUERY_STRING", "")), QUERY)
+            sent = self._read(_of_form(environ, max_body), FORM)
         except Doubtful:
             return None
+        if any(sent[name] != asked[name] for name in sent.keys() & asked.keys()):
+            return None
+        every = {**asked, **sent}
+        return Match(self._match(every), [self._match(part) for part in self._parts(asked, sent)])
+
+    def of_query(self, query: str) -> Optional[Match]:
+        """The same for a GET of this query."""
+        try:
+            return Match(self._match(self._read(_of_query(query), QUERY)))
+        except Doubtful:
+            return None
+
+    def _parts(self, asked: Values, sent: Values) -> Sequence[Values]:
+        """What an application sees that looks in the query alone, and one that looks in the form alone; nothing if all
+        stands in one of the two, or where the flow says that it does."""
+        only_asked, only_sent = (part.keys() - self._told for part in (asked, sent))
+        if only_asked <= only_sent or only_sent <= only_asked:
+            return ()
+        every = {**asked, **sent}
+        return [{name: every[name] for name in every if name in part or name in self._told} for part in (asked, sent)]
+
+    def _match(self, values: Values) -> Sequence[Key]:
         given = {_text(name): _text(value) for name, value in values.items()}
         return [key for key in self._keys if implied(key.parameters, given)]
+
+    def _read(self, fields: Iterable[Field], place: str) -> Values:
+        values = self._values(fields)
+        if not self._elsewhere[place].isdisjoint(values):
+            raise Doubtful
+        return values
 
     def _values(self, fields: Iterable[Field]) -> Values:
         """The values of the named parameters. Raises Doubtful."""
@@ -66,7 +105,9 @@ class Fork:
                 others.add(name)
             elif value is None or values.setdefault(name, value) != value:
                 raise Doubtful
-        if self._hidden(others) or any(self._named[name].hides_in(value) for name, value in values.items()):
+        if others and self._hidden(others):
+            raise Doubtful
+        if any(self._named[name].hides_in(value) for name, value in values.items()):
             raise Doubtful
         return values
 
@@ -107,9 +148,8 @@ class Named:
 # --- what is read ----------------------------------------------------------------------------------------------------
 
 
-def _fields(environ: Environ, max_body: int) -> Iterator[Field]:
-    """The fields of query and form. Raises Doubtful where they can't be told."""
-    yield from _of_query(environ.get("QUERY_STRING", ""))
+def _of_form(environ: Environ, max_body: int) -> Iterator[Field]:
+    """The fields of the form. Raises Doubtful where they can't be told."""
     body = _body(environ, max_body)
     if body.length:
         yield from form(body.data(), environ.get("CONTENT_TYPE") or "")

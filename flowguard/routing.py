@@ -8,16 +8,18 @@ from typing import NamedTuple, Optional, Sequence
 from flowguard.config import Key
 from flowguard.core.flow import SAFE
 from flowguard.gate import Select
-from flowguard.parameters import Fork
-from flowguard.reading import Environ
+from flowguard.parameters import Fork, Match
+from flowguard.reading import Environ, methods_of
 from flowguard.watching import Duty
 
 
 class Choice(NamedTuple):
-    """Which state each method of a request asks for; and whether that is doubtful, so that it must not pass."""
+    """Which state each method of a request asks for; whether that is doubtful, so that it must not pass; and which
+    others an application could see that looks for parameters in one place only."""
 
     select: Select
     doubtful: bool = False
+    others: tuple[str, ...] = ()
 
 
 class Route:
@@ -32,7 +34,7 @@ class Route:
         self._by_method = {method: key.name for key in reversed(keys) for method in key.methods or ()}
         unsafe = [key for key in keys if key.methods is None or key.methods - SAFE]
         self._otherwise = (*unsafe, *keys)[0].name if keys else otherwise
-        self._fork = Fork(keys) if any(key.parameters for key in keys) else None
+        self._fork = Fork(keys, duty.gate.plan.options.parameters) if any(key.parameters for key in keys) else None
         self._choice = Choice(self.select)
 
     def select(self, method: str) -> str:
@@ -44,16 +46,26 @@ class Route:
         """By the request's parameters, where the keys name some; None if it belongs to no flow."""
         if self._fork is None:
             return self._choice
-        return self._chosen(self._fork.of_request(environ, self.duty.gate.plan.options.max_body))
+        match = self._fork.of_request(environ, self.duty.gate.plan.options.max_body)
+        choice = self._chosen(match)
+        return self._compared(choice, match.others, environ) if choice and match and match.others else choice
 
     def choose_get(self, query: str) -> Optional[Choice]:
         """The same for a GET of this query."""
         return self._choice if self._fork is None else self._chosen(self._fork.of_query(query))
 
-    def _chosen(self, keys: Optional[Sequence[Key]]) -> Optional[Choice]:
-        if keys is None:
+    def _chosen(self, match: Optional[Match]) -> Optional[Choice]:
+        if match is None:
             return Choice(self.select, doubtful=True)
-        return Choice(partial(_select, keys)) if keys else None
+        return Choice(partial(_select, match.keys)) if match.keys else None
+
+    def _compared(self, choice: Choice, others: Sequence[Sequence[Key]], environ: Environ) -> Choice:
+        """What must be done once at most is told by parameters that all stand in one place."""
+        methods, states = methods_of(environ).all, self.duty.flow.states
+        chosen = {choice.select(method) for method in methods}
+        names = dict.fromkeys(_select(keys, method) for keys in others if keys for method in methods)
+        unlike = tuple(name for name in names if name not in chosen)
+        return choice._replace(doubtful=any(name in states and states[name].once for name in unlike), others=unlike)
 
 
 def _select(keys: Sequence[Key], method: str) -> str:

@@ -67,10 +67,11 @@ class Watch(Gate):
     judge = _Onlooker
 
     def serve(
-        self, environ: Environ, start_response: StartResponse, select: Select, args: Mapping[str, Any], values: Values
-    ) -> Iterable[bytes]:
+        self, environ: Environ, start_response: StartResponse, select: Select, args: Mapping[str, Any], values: Values,
+        others: tuple[str, ...] = (),
+    ) -> Iterable[bytes]:  # fmt: skip
         """Watch a request for one of the flow's paths; the application answers it."""
-        visit = _quietly(None, self._visit, environ, select, args, values)
+        visit = _quietly(None, self._visit, environ, select, args, values, others)
         if visit is None:
             return self._app(environ, start_response)
         return self._answer(visit, environ, start_response)
@@ -93,11 +94,11 @@ class Watch(Gate):
     # --- its parts ----------------------------------------------------------------------------------------------
 
     def _visit(
-        self, environ: Environ, select: Select, args: Mapping[str, Any], values: Values
+        self, environ: Environ, select: Select, args: Mapping[str, Any], values: Values, others: tuple[str, ...]
     ) -> Optional[_WatchedVisit]:
         if self._options.preflight and is_preflight(environ):
             return None
-        asked = self._asked(environ, select, args, values)
+        asked = self._asked(environ, select, args, values, others)
         brought = self._brought(asked)._replace(note=NO_NOTE)
         judged = self._judge.judge(asked, brought.found)
         passage = judged.verdict

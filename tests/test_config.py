@@ -103,7 +103,7 @@ def test_what_is_left_out_is_as_the_contract_says():
     assert read.options == Options(
         ordered=False, on_refusal="auto", reset=None, bind=None, fence=(), open=(), mode="enforce", exempt=None,
         cookie_name="flowguard-flow", cookie_samesite="Lax", cookie_secure="auto", cookie_domain=None, cookie_path="/",
-        preflight=False, max_body=1_048_576, entered=None, refused=None, finished=None, texts=None,
+        preflight=False, max_body=1_048_576, parameters={}, entered=None, refused=None, finished=None, texts=None,
     )  # fmt: skip
 
 
@@ -117,11 +117,11 @@ def test_every_option_of_a_flow_arrives():
         "open": ("/a/b",), "mode": "report", "exempt": hook,
         "cookie_name": "shop", "cookie_samesite": "None",
         "cookie_secure": True, "cookie_domain": "example.org", "cookie_path": "/shop", "preflight": True,
-        "max_body": 1, "entered": hook, "refused": hook, "finished": hook,
+        "max_body": 1, "parameters": {"step": "query"}, "entered": hook, "refused": hook, "finished": hook,
         "texts": {"de": {"duplicate": {"title": "Schon bezahlt"}}},
     }  # fmt: skip
     rest = {"name": "shop", "restart": True, "ttl": 60, "idle": 0.5, "reject": ["/no"]}
-    read = plan({"/a": {}}, **options, **rest)
+    read = plan({"/a?step": {}}, **options, **rest)
     assert read.options == Options(**options)
     assert read.definition == dataclasses.replace(
         read.definition, name="shop", restart=True, ttl=60_000, idle=500, reject=Answers(globs=(Glob.of("/no"),))
@@ -756,6 +756,27 @@ def test_options_are_refused_with(options, expected):
 
 
 LANGUAGES = {"/<lang>/cart": {"to": ["/pay/<int:id>"]}, "/pay/<int:id>": {}}
+
+STEPS = {"/p": {"to": ["/p?step=2"]}, "/p?step=2": {}}
+
+OF_PARAMETERS = [
+    pytest.param("query", ["flow(parameters): is the string 'query', not a dict. Write {'step': 'query'}."],
+                 id="no dict"),
+    pytest.param({"step": "post"}, ["flow(parameters)['step']: is the string 'post'. Write 'query' or 'form'."],
+                 id="another place"),
+    pytest.param({"stpe": "query"}, ["flow(parameters)['stpe']: no key has a parameter 'stpe'. Did you mean 'step'?"],
+                 id="a name that no key has"),
+    pytest.param({"step": "form"}, [
+        "flow['/p?step=2']: has 'step', which stands in forms alone (`parameters`), and takes GET, which has no form. "
+        "Name its methods: 'POST /…'.",
+    ], id="a form in a GET"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("given", "expected"), OF_PARAMETERS)
+def test_places_of_parameters_are_refused_with(given, expected):
+    assert wrong(STEPS, {"parameters": given}) == expected
+
 
 OF_VARIABLES = [
     pytest.param({"vary": ["lnag", "sku"]}, [

@@ -203,6 +203,7 @@ def with_the_wizards_cookie_alone(site: Site) -> int:
 DISGUISES = {
     "twice in the form": lambda form: form.filled(**{STEP: ["contact", "payment"]}),
     "in the query as well": lambda form: form._replace(action=f"?{STEP}=contact"),
+    "as what is in the query": lambda form: form._replace(action="?wizard_goto_step=delivery"),
     "under a longer name": lambda form: form._replace(action=f"?{STEP}[]=contact"),
     "with a button that leads nowhere": lambda form: form.filled(wizard_goto_step="nowhere"),
 }

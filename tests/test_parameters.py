@@ -24,10 +24,10 @@ FORM = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data; boundary=X"
 
 
-def fork(*written: str) -> Fork:
+def fork(*written: str, **places: str) -> Fork:
     """Of a path whose keys are these, each the state of its own name."""
     keys = [(key, parse(key, Place("", []))) for key in written]
-    return Fork([Key(key, read.rule, read.methods, key, parameters=read.parameters) for key, read in keys])
+    return Fork([Key(key, read.rule, read.methods, key, parameters=read.parameters) for key, read in keys], places)
 
 
 def request(query: str = "", body: bytes = b"", kind: str = FORM, **more: Any) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def request(query: str = "", body: bytes = b"", kind: str = FORM, **more: Any) -
 def keys_of(path: Fork, query: str = "", body: bytes = b"", kind: str = FORM, **more: Any) -> Optional[list[str]]:
     """The keys that match, the best first; None if that is doubtful."""
     found = path.of_request(request(query, body, kind, **more), 1 << 20)
-    return None if found is None else [key.written for key in found]
+    return None if found is None else [key.written for key in found.keys]
 
 
 def parts(*fields: tuple[str, str], filename: str = "") -> bytes:
@@ -295,12 +295,18 @@ def test_what_an_application_sees_as_a_step_is_judged_as_it_or_never_passed_on(w
     matching = path.of_request(environ(), 1 << 20)
     if matching is None:
         return
-    names = [key.written for key in matching]
+    names = [key.written for key in matching.keys]
+    taken_for = [[key.written for key in keys] for keys in (matching.keys, *matching.others)]
     for view, seen in views(environ).items():
-        for key in written:
-            wanted = dict(parse_qsl(key.partition("?")[2], keep_blank_values=True))
-            matches = all(name in seen and value in ("", seen[name]) for name, value in wanted.items())
-            assert not matches or key in names, view
+        visible = [key for key in written if is_seen_in(seen, key)]
+        assert set(visible) <= set(names), view
+        most = [key for key in visible if key.count("=") == max(other.count("=") for other in visible)]
+        assert not most or any(set(most) <= set(keys[: len(most)]) for keys in taken_for), view
+
+
+def is_seen_in(seen: dict[str, str], key: str) -> bool:
+    wanted = dict(parse_qsl(key.partition("?")[2], keep_blank_values=True))
+    return all(name in seen and value in ("", seen[name]) for name, value in wanted.items())
 
 
 # --- in front of an application --------------------------------------------------------------------------------------
@@ -348,6 +354,75 @@ def test_keys_of_one_state_may_match_a_request_equally_well():
     })  # fmt: skip
     assert visitor.get("/user?@template=register&:template=register").reason is None
     assert app.seen[-1].run.state == "form"
+
+
+# --- where an application looks --------------------------------------------------------------------------------------
+
+BUTTONS: dict[str, Any] = {
+    "/order": {"state": "cart", "to": ["address"]},
+    "/order?step=2": {"state": "address", "to": ["preview"], "submit": True},
+    "/order?step=3": {"state": "preview", "to": ["pay"]},
+    "POST /order?pay": {"state": "pay", "once": True, "accept": [200]},
+    "POST /order?back": "cart",
+    "POST /order?back&pay": "cart",
+    "POST /order?back&step=3": "cart",
+    "POST /order?pay&step=3": "pay",
+    "POST /order?back&pay&step=3": "cart",
+    "POST /order?pay&step=2": "pay",
+    "POST /order?back&step=2": "cart",
+    "POST /order?back&pay&step=2": "cart",
+}
+
+
+@pytest.mark.parametrize(("query", "body"), [("back", b"pay=1"), ("pay", b"back=1"), ("step=2&back", b"pay=1&step=2")])
+def test_what_is_done_once_is_not_hidden_behind_a_parameter_in_another_place(query, body):
+    visitor, app = guarded(BUTTONS, back="edit")
+    visitor.get("/order")
+    assert visitor.post(f"/order?{query}", body).reason == "path"
+    assert app.calls == ["GET /order"]
+
+
+def test_a_step_that_may_be_another_to_an_application_must_pass_as_that_too():
+    visitor, app = guarded({
+        "/wizard": {"state": "one", "to": ["two"], "repeat": True},
+        "POST /wizard?finish": {"state": "two", "requires": ["one"], "to": ["three"]},
+        "POST /wizard?agree": {"state": "three"},
+        "POST /wizard?finish&agree": "two",
+    })  # fmt: skip
+    visitor.get("/wizard")
+    assert visitor.post("/wizard?finish", b"agree=1").reason == "illegal"
+    assert visitor.post("/wizard", b"finish=1&agree=1").reason is None
+    assert app.calls == ["GET /wizard", "POST /wizard"]
+
+
+def test_a_button_on_a_page_that_stands_in_the_query_is_what_it_says():
+    visitor, app = guarded({
+        "/order": {"state": "cart", "to": ["preview"]},
+        "/order?step=3": {"state": "preview", "to": ["pay"]},
+        "POST /order?step=3&pay": {"state": "pay", "once": True, "to": ["done"]},
+        "/done": {"state": "done"},
+    })  # fmt: skip
+    visitor.get("/order")
+    visitor.get("/order?step=3")
+    assert visitor.post("/order?step=3", b"pay=1").reason is None  # the form, with a mistake in it
+    app.answers["POST /order"] = led("/done")
+    assert visitor.post("/order?step=3", b"pay=1").reason is None
+    assert len(app.calls) == 4
+
+
+PLACED = fork("/p", "/p?step=3", "POST /p?step=3&save", "POST /p?save", step="query", save="form")
+
+
+@pytest.mark.parametrize(("query", "body", "expected"), [
+    pytest.param("step=3", b"save=", ["POST /p?step=3&save", "/p?step=3", "POST /p?save", "/p"], id="where it looks"),
+    pytest.param("step=3&save", b"", None, id="a button in the query"),
+    pytest.param("", b"save=&step=3", None, id="a step in the form"),
+    pytest.param("step=3", b"step=3", None, id="a step in both"),
+])  # fmt: skip
+def test_a_parameter_is_looked_for_where_the_application_looks_alone(query, body, expected):
+    assert keys_of(PLACED, query, body) == expected
+    matching = PLACED.of_request(request(query, body), 1 << 20)
+    assert matching is None or not matching.others
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE"])

@@ -12,7 +12,7 @@ from typing import Any, Callable, Iterator, Mapping, NamedTuple, Optional, Seque
 
 from flowguard.config.crosschecks import check_together, read_draft
 from flowguard.config.draft import CheckRules, Declared, Draft, Entry
-from flowguard.config.keys import Parameters, query_of
+from flowguard.config.keys import FORM, QUERY, Parameters, query_of
 from flowguard.config.places import Place, kind
 from flowguard.config.safeguards import signing_keys
 from flowguard.config.settings import FLOW_OPTIONS, GUARD_OPTIONS, STATE_KEYS, read, unknown_option
@@ -20,8 +20,8 @@ from flowguard.core.flow import NO_ANSWERS, Companion, Definition, State
 from flowguard.errors import ConfigError, Problem
 
 __all__ = [
-    "FLOW_OPTIONS", "GUARD_OPTIONS", "STATE_KEYS", "CheckRules", "Declared", "Key", "Options", "Plan", "configure",
-    "read_declared", "read_flow", "signing_keys",
+    "FLOW_OPTIONS", "FORM", "GUARD_OPTIONS", "QUERY", "STATE_KEYS", "CheckRules", "Declared", "Key", "Options", "Plan",
+    "configure", "read_declared", "read_flow", "signing_keys",
 ]  # fmt: skip
 
 
@@ -65,6 +65,7 @@ class Options:
     cookie_path: str
     preflight: bool
     max_body: int
+    parameters: Mapping[str, str]
     entered: Optional[Callable[[Any], object]]
     refused: Optional[Callable[[Any], object]]
     finished: Optional[Callable[[Any], object]]

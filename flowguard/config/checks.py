@@ -11,6 +11,7 @@ import re
 from typing import Any, Callable, Iterable, Mapping, NamedTuple, Optional
 
 from flowguard.config.callables import condition, responder
+from flowguard.config.keys import FORM, QUERY
 from flowguard.config.places import WRONG, Place, did_you_mean, kind, listed, shown
 from flowguard.core.flow import Answers, Condition, Glob
 from flowguard.modes import MODES, ModeFile, reason
@@ -168,6 +169,15 @@ def mode(value: object, place: Place) -> Any:
         return ModeFile(value[len(MODE_FILE) :])
     except (OSError, ValueError) as error:
         return place.wrong(f"{value[len(MODE_FILE):]!r} {reason(error)}")
+
+
+def places(value: object, place: Place) -> Any:
+    """Where parameters are looked for, by their names."""
+    if not isinstance(value, Mapping):
+        return place.wrong(f"is {kind(value)}, not a dict. Write {{'step': 'query'}}.")
+    for name, where in value.items():
+        choice(QUERY, FORM)(where, place.item(name))
+    return dict(value)
 
 
 def texts(value: object, place: Place) -> Any:

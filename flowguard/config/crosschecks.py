@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Mapping, Optional, Sequence
 
 from flowguard.config.draft import CheckRules, Declared, Draft, Entry
+from flowguard.config.keys import FORM
 from flowguard.config.places import Place, did_you_mean
 from flowguard.config.settings import COMPANION_KEYS, STATE_KEYS, UNDOING_KEYS
 from flowguard.config.ties import check_ties
@@ -29,6 +30,7 @@ def read_draft(declared: Declared, ledger: bool) -> Draft:
         _check_effects(found, entry)
     _check_options(found)
     _check_variables(found)
+    _check_places(found)
     for source, to, condition in declared.conditions:
         _add_condition(found, source, to, condition)
     _check_starts(found)
@@ -167,6 +169,21 @@ def _check_variables(flow: Draft) -> None:
         if entry.rule and instance not in variables_of(entry.rule):
             entry.place.wrong(f"has no variable {instance!r}, by which the flow's runs are told apart (`instance`). "
                               "Put it into the path, or the path into another flow.")  # fmt: skip
+
+
+def _check_places(flow: Draft) -> None:
+    """Where parameters are looked for: those that keys name. Only a submission has a form."""
+    places = flow.options["parameters"]
+    known = {name for entry in flow.entries for name, _ in entry.parameters}
+    for name in places:
+        if name not in known:
+            at = flow.place.option("parameters").item(name)
+            at.wrong(f"no key has a parameter {name!r}.{did_you_mean(name, known)}")
+    for entry in flow.entries:
+        in_form = [name for name, _ in entry.parameters if places.get(name) == FORM]
+        if in_form and (entry.methods is None or "GET" in entry.methods):
+            entry.place.wrong(f"has {in_form[0]!r}, which stands in forms alone (`parameters`), and takes GET, which "
+                              "has no form. Name its methods: 'POST /…'.")  # fmt: skip
 
 
 def _add_condition(flow: Draft, source: str, to: Optional[str], condition: Condition) -> None:

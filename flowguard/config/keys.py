@@ -11,6 +11,9 @@ from flowguard.config.places import Place
 # A token of RFC 9110, 5.6.2: what a method or a cookie's name is made of.
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
+# Where an application looks for a parameter, if it does not look everywhere.
+QUERY, FORM = "query", "form"
+
 #: Names and values, None for any value, in the order of names. Bytes that are not UTF-8 are surrogate escapes.
 Parameters = tuple[tuple[str, Optional[str]], ...]
 

@@ -78,6 +78,7 @@ FLOW_OPTIONS = _table(
     Setting("bind", safeguards.whose),
     Setting("instance", checks.variable),
     Setting("vary", checks.variables, ()),
+    Setting("parameters", checks.places, {}),
     Setting("reject", checks.globs_only, ("*/login*", "*/signin*")),
     Setting("on_refusal", checks.on_refusal, "auto"),
     Setting("mode", checks.mode, "enforce"),
