@@ -5,11 +5,12 @@ from __future__ import annotations
 import ast
 import difflib
 import importlib
+import logging
 import re
 from typing import Any, Iterable, Mapping
 
 from flowguard.config import FLOW_OPTIONS
-from flowguard.config.checks import Check, anything
+from flowguard.config.checks import Check, anything, choice
 from flowguard.config.places import WRONG, Place, did_you_mean, kind
 from flowguard.config.safeguards import secret
 from flowguard.deployment import deploy
@@ -36,6 +37,8 @@ def guard_from(environ: Mapping[str, str]) -> FlowGuard:
     values = {name: VARIABLES[name](text, Place(name, problems)) for name, text in given.items()}
     overrides = {option: values[name] for name, option in _OVERRIDES.items() if name in values}
     keys = values.get("FLOWGUARD_SECRET") or values.get("FLOWGUARD_SECRET_FILE")
+    if values.get("FLOWGUARD_LOG", WRONG) is not WRONG:
+        _speak(values["FLOWGUARD_LOG"])
     return deploy(values.get("FLOWGUARD_APP"), values.get("FLOWGUARD_CONFIG"), keys, overrides, problems)
 
 
@@ -62,6 +65,24 @@ def _check_spelling(names: Iterable[str], problems: list[Problem]) -> None:
         close = difflib.get_close_matches(name[len(prefix) :], known, n=1)
         if name.startswith(prefix) and name not in VARIABLES and close:
             Place(name, problems).wrong(f"unknown variable. Did you mean {known[close[0]]!r}?")
+
+
+# --- the log ----------------------------------------------------------------------------------------------------------
+
+
+def _level(text: str, place: Place) -> Any:
+    return choice("debug", "info", "warning", "error")(text.strip().lower(), place)
+
+
+def _speak(level: str) -> None:
+    """Log from *level* on: to wherever the application has its log, or else to standard error, where servers have
+    theirs. Without this, Python prints warnings alone."""
+    logger = logging.getLogger("flowguard")
+    logger.setLevel(level.upper())
+    if not logger.hasHandlers():
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        logger.addHandler(handler)
 
 
 # --- the application --------------------------------------------------------------------------------------------------
@@ -122,6 +143,7 @@ VARIABLES: Mapping[str, Check] = {
     "FLOWGUARD_SECRET_FILE": read_secrets,
     "FLOWGUARD_LEDGER": read_ledger,
     "FLOWGUARD_MODE": FLOW_OPTIONS["mode"].check,
+    "FLOWGUARD_LOG": _level,
 }
 # Those that stand in for an option of the file.
 _OVERRIDES = {"FLOWGUARD_LEDGER": "ledger", "FLOWGUARD_MODE": "mode"}

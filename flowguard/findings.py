@@ -84,8 +84,10 @@ FINDINGS: Mapping[str, Words] = {
         "Leave one of the two out.",
     ),
     "post-only": Words(
-        "no GET leads here, so no refusal can send a visitor here: whoever is here gets a 409 page without a way on.",
-        "Let the page with the form belong to this state: 'GET /…' = {state!r}.",
+        "no GET leads here, so no refusal can send a visitor here: while this is where a visitor is, refusals are 409 "
+        "pages without a way on.",
+        "Let the page with the form belong to this state: 'GET /…' = {state!r}. Nobody stays here, and all is well, if "
+        "the application answers every submission by a redirect to the next state or an earlier one.",
     ),
     "submit-without-post": Words(
         "it must be submitted, but none of its keys takes a method that submits: if the form posts elsewhere, that is "

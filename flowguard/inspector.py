@@ -91,11 +91,14 @@ def _where(plan: Plan, name: Optional[str], key: str) -> str:
 
 
 def _loose_rules(gate: Gate) -> Iterator[Finding]:
-    plan = gate.plan
+    """Said once of what lies below a prefix; not where each path has a run of its own."""
+    plan, said = gate.plan, set()
     for key in plan.keys:
         below = swallowed_below(key.rule)
-        if below is not None and not below.startswith(tuple(plan.options.fence)):
-            yield finding("loose-rule", f"{plan.where}[{key.written!r}]", below=below)
+        if below is None or below in said or below.startswith(tuple(plan.options.fence)) or plan.definition.instance:
+            continue
+        said.add(below)
+        yield finding("loose-rule", f"{plan.where}[{key.written!r}]", below=below)
 
 
 def _parameters_only(gate: Gate) -> Iterator[Finding]:

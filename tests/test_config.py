@@ -379,6 +379,10 @@ OF_A_FLOW = [
     pytest.param({"/a?+=2": {}}, [
         f"flow['/a?+=2']: has a parameter without a name. {PARAMETER}",
     ], id="a parameter whose name is a space"),
+    pytest.param({"/a?order=<id>": {}}, [
+        "flow['/a?order=<id>']: has a variable in its parameters; variables stand in paths alone. Write '?name' for "
+        "any value, or '%3C' for a '<'.",
+    ], id="a variable in its parameters"),
     pytest.param({"/a?x=1&%78": {}}, [
         "flow['/a?x=1&%78']: names the parameter 'x' twice. Remove one.",
     ], id="a parameter twice"),

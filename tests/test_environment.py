@@ -141,7 +141,8 @@ def test_everything_that_is_missing_is_said_at_once():
 
 def test_everything_that_is_wrong_is_said_at_once_with_the_files_own():
     Path("flow.toml").write_text('[paths."/a"]\nonse = true', "utf-8")
-    changed = variables(APP="legayc:application", SECRET="short", SECRET_FILE="secret", LEDGER="sqlit:///x", MODE="on")
+    changed = variables(APP="legayc:application", SECRET="short", SECRET_FILE="secret", LEDGER="sqlit:///x", MODE="on",
+                        LOG="loud")  # fmt: skip
     assert wrong(changed) == [
         "FLOWGUARD_SECRET_FILE: stands beside FLOWGUARD_SECRET. Unset one of the two.",
         "FLOWGUARD_APP: there is no module 'legayc'. Start the server in the application's directory, or name that in "
@@ -151,6 +152,7 @@ def test_everything_that_is_wrong_is_said_at_once_with_the_files_own():
         "FLOWGUARD_LEDGER: unknown kind 'sqlit://'. Did you mean 'sqlite://'? Write 'memory://', 'sqlite:///PATH', "
         "'redis://HOST:PORT/DB', an object with the four verbs, or None.",
         "FLOWGUARD_MODE: is the string 'on'. Write 'enforce', 'report' or 'off'.",
+        "FLOWGUARD_LOG: is the string 'loud'. Write 'debug', 'info', 'warning' or 'error'.",
         "flow.toml: flow['/a'].onse: unknown key. Did you mean 'once'?",
     ]
 
@@ -231,8 +233,22 @@ def pay_twice(server: Server) -> None:
     assert len(Path("charges").read_text("utf-8").splitlines()) == 1
 
 
+def log_of_a_skip(**changed: str) -> str:
+    """What a server's process prints on standard error while somebody skips to the payment."""
+    visit = "from flowguard.wsgi import application as a; from werkzeug.test import Client; Client(a).get('/payment')"
+    environment = {**os.environ, **variables(**changed), "PYTHONPATH": str(ROOT)}
+    process = subprocess.run([sys.executable, "-c", visit], env=environment, stderr=subprocess.PIPE, text=True)
+    return process.stderr
+
+
+@pytest.mark.parametrize(("level", "expected"), [("", ""), ("INFO", "not_started"), ("debug", "refused")])
+def test_refusals_are_logged_from_the_level_on_that_the_variable_names(level, expected):
+    printed = log_of_a_skip(LOG=level)
+    assert bool(printed) is bool(expected)
+    assert expected in printed
+
+
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="gunicorn does not run on Windows")
 def test_an_application_that_sets_up_its_logging_does_not_silence_the_guard():
     """By default, logging.config silences the loggers that are there already, and the guard is there first."""
     Path("legacy.py").write_text(LEGACY + """
@@ -240,12 +256,11 @@ import logging.config
 
 logging.config.dictConfig({"version": 1})
 """, "utf-8")
-    visit = "from flowguard.wsgi import application as a; from werkzeug.test import Client; Client(a).get('/payment')"
-    environment = {**os.environ, **variables(MODE="report"), "PYTHONPATH": str(ROOT)}
-    process = subprocess.run([sys.executable, "-c", visit], env=environment, stderr=subprocess.PIPE, text=True)
-    assert "would refuse" in process.stderr
+    assert "would refuse" in log_of_a_skip(MODE="report")
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="gunicorn does not run on Windows")
 def test_gunicorn_serves_an_application_that_was_not_touched():
     deployed = variables(SECRET="", SECRET_FILE="secret", LEDGER="sqlite:///flow.db")
     with Gunicorn("flowguard.wsgi:application", 2, **deployed) as server:

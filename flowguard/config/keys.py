@@ -63,6 +63,10 @@ def _methods(text: str, place: Place) -> frozenset[str]:
 
 def _parameters(query: str, place: Place) -> Parameters:
     """The parameters that a key names, decoded as those of a query are."""
+    if "<" in query:
+        place.wrong("has a variable in its parameters; variables stand in paths alone. Write '?name' for any value, or "
+                    "'%3C' for a '<'.")  # fmt: skip
+        return ()
     unencoded = _UNENCODED.search(query)
     if unencoded:
         char = unencoded[0]
