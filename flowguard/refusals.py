@@ -56,7 +56,7 @@ class Refused(NamedTuple):
     missing: what must come before, of a group of which any would do a tuple. allowed: what a GET would enter.
     target: where the visitor should be, a percent-quoted path with the mount point; None where a variable is unknown.
     redirects: a GET of the target would pass. target_method: the method that reaches it, where that is not GET.
-    led: where the first submission led, if a duplicate may go there. start: the first step, for a run without a way on.
+    led: where the first submission led, if a duplicate may go there. start: the first step, or what leads to it anew.
     stuck: nothing leads on in this run. uncertain: the outcome of the last submission is not known.
     by_get: the submission was a GET of a page with effects: a link that was followed.
     then: where a busy page goes by itself: the page that is open when what is under way has counted.

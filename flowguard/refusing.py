@@ -98,7 +98,7 @@ class Refuser:
             flow=self._flow.name, reason=refusal.reason.value, state=refusal.state,
             current=run.current if run else None, missing=guide.missing, allowed=guide.allowed,
             target=url, redirects=guide.passes and url is not None, target_method=method,
-            start=self._start(run, attempt, values, mount),
+            start=self._start(run, attempt, values, mount, guide.allowed if caught else None),
             stuck=caught, uncertain=run is not None and refusal.state in run.spent - run.done,
             looping=looping, retry_after=self._retry_after(refusal, run, attempt),
             submission=attempt.submission, by_get=attempt.by_get, form=form,
@@ -114,11 +114,16 @@ class Refuser:
         """Those of *values* that a run does not hold."""
         return tuple(pair for pair in values if pair[0] in self._flow.vary)
 
-    def _start(self, run: Optional[Run], attempt: Attempt, values: Values, mount: str) -> Optional[str]:
-        """The URL of the first start that a GET would reach."""
-        flow = self._flow
-        ready = (name for name in flow.starts if passes(flow, run, name, attempt.now, attempt.agrees))
-        name = next(ready, None)
+    def _start(
+        self, run: Optional[Run], attempt: Attempt, values: Values, mount: str, begun: Optional[tuple[str, ...]]
+    ) -> Optional[str]:
+        """The URL of the first start that a GET would reach. begun: in a stuck run, the starts in which a GET begins
+        anew: rather one of these. Where there is none, a start is only looked at, and the way on is the reset path."""
+        flow, reset = self._flow, self._options.reset
+        reached = tuple(name for name in flow.starts if passes(flow, run, name, attempt.now, attempt.agrees))
+        if begun == () and reset is not None and flow.instance is None:  # it would forget the other instances, too
+            return mount + quote(reset)
+        name = next(iter(begun or reached), None)
         return None if name is None else self._way(name, values, mount)[0]
 
     def _then(self, judged: Judged, refusal: Refusal, mount: str) -> Optional[str]:

@@ -1620,6 +1620,58 @@ def test_a_payment_whose_outcome_is_unknown_is_never_done_again_and_there_is_a_w
         go(visitor, step)
 
 
+@pytest.mark.parametrize(("options", "way", "onward"), [
+    pytest.param({"back": "refuse", "reset": "/forget"}, "/cart", None, id="by the start, which begins one"),
+    pytest.param({"back": "edit", "reset": "/forget"}, "/forget", "/cart", id="by the reset, not by a look"),
+    pytest.param({"back": "view", "reset": "/forget"}, "/forget", "/cart", id="likewise"),
+])  # fmt: skip
+def test_the_page_of_a_payment_in_doubt_leads_to_a_new_run(options: Any, way: str, onward: Optional[str]):
+    visitor, app = shop(*WALK[:4], **options)
+    app.answers["POST /pay"] = FAULT
+    visitor.post("/pay")
+    app.answers["POST /pay"] = led("/done")
+    page = visitor.get("/done")
+    assert [f'href="{path}"' in page.body.decode() for path in ("/pay", "/cart", "/forget")] == [
+        True, way == "/cart", way == "/forget",
+    ]  # fmt: skip
+    assert visitor.get(way).location == onward
+    for step in WALK:
+        go(visitor, step)
+    assert app.calls.count("POST /pay") == 2
+
+
+def test_without_a_reset_the_page_of_a_payment_in_doubt_links_the_start_all_the_same():
+    visitor, app = shop(*WALK[:4], back="view")
+    app.answers["POST /pay"] = FAULT
+    visitor.post("/pay")
+    assert b'href="/cart"' in visitor.get("/done").body
+
+
+def test_of_two_starts_the_page_of_a_payment_in_doubt_links_the_one_that_begins_a_new_run():
+    visitor, app = guarded(
+        {"/cart": {"start": True, "to": ["/pay"], "back": "view"}, "/gift": {"start": True, "to": ["/pay"]},
+         "/pay": {"once": True, "to": ["/done"]}, "/done": {}}, reset="/forget",
+    )  # fmt: skip
+    for step in ("GET /cart", "GET /pay"):
+        go(visitor, step)
+    app.answers["POST /pay"] = FAULT
+    visitor.post("/pay")
+    page = visitor.get("/done").body
+    assert [link in page for link in (b'href="/cart"', b'href="/gift"', b'href="/forget"')] == [False, True, False]
+
+
+def test_the_page_of_a_payment_in_doubt_does_not_forget_the_other_orders():
+    paths = {"/<id>/cart": {"state": "cart", "to": ["pay"], "back": "view"},
+             "/<id>/pay": {"state": "pay", "to": ["done"], "once": True}, "/<id>/done": {"state": "done"}}  # fmt: skip
+    visitor, app = guarded(paths, instance="id", reset="/forget")
+    for step in ("GET /7/cart", "GET /7/pay"):
+        go(visitor, step)
+    app.answers["POST /7/pay"] = FAULT
+    visitor.post("/7/pay")
+    page = visitor.get("/7/done").body
+    assert [link in page for link in (b'href="/7/cart"', b'href="/forget"')] == [True, False]
+
+
 def test_where_a_payment_in_doubt_was_sent_is_no_place_to_send_the_visitor_again():
     visitor, app = shop(*WALK[:4])
     app.answers["POST /pay"] = led("/elsewhere")
