@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Callable, Mapping, NamedTuple, Optional
 from urllib.parse import quote, unquote_to_bytes, urljoin, urlsplit
 
@@ -15,6 +16,10 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 OVERRULE = "flowguard"  # the response header by which an application overrules the table
 _WORDS = {known.value: known for known in Overrule}
 _PAGES = ("text/html", "application/xhtml+xml")
+# A host and its port. Anything else in a Host header is there to be read as a path: "x/done?", before a Location.
+_HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
+_NO_HOST = "host.invalid"  # nobody's (RFC 6761, 6.4)
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 
 class Place(NamedTuple):
@@ -38,8 +43,9 @@ def status_of(status: str) -> int:
 
 
 class Told(NamedTuple):
-    """What a status line and its headers tell. location: of a redirect, as it stands. said: what an overruling header
-    says, whether it is one of our words or not; None where there is none. cached: it says how it may be cached."""
+    """What a status line and its headers tell. location: of a redirect, as it leads there from any page of ours. said:
+    what an overruling header says, whether it is one of our words or not; None where there is none. cached: it says how
+    it may be cached."""
 
     answer: Answer
     location: Optional[str]
@@ -66,11 +72,11 @@ def read_answer(
             cached = True
         elif lowered == OVERRULE:
             said = value.strip().lower()
-    if number not in REDIRECTS:
-        location = None
-    to = None if location is None else destination(location, base, lookup)
     overrule = None if said is None else _WORDS.get(said)
-    return Told(Answer(number, html, to, overrule, texts), location, said, cached)
+    if number not in REDIRECTS or location is None:
+        return Told(Answer(number, html, None, overrule, texts), None, said, cached)
+    answer = Answer(number, html, destination(location, base, lookup), overrule, texts)
+    return Told(answer, rooted(location, base), said, cached)
 
 
 def header_of(headers: Headers, name: str) -> str:
@@ -82,7 +88,7 @@ def destination(location: str, base: Mapping[str, Any], lookup: Lookup) -> Desti
     """Where *location* leads, read as a path below the mount point on the same host (HTTP_HOST, port ignored)."""
     url = location if location[:1] == "/" and location[1:2] != "/" else _absolute(location, base)
     parts = _split(url)
-    if parts is None or (parts.netloc and not _same_host(parts.netloc, base)):
+    if parts is None or ((parts.scheme or parts.netloc) and not _same_host(parts.netloc, base)):
         return Destination(None, url)
     path = unquote_to_bytes(wire.raw(parts.path) or b"/").decode("latin-1")
     mount = (base.get("SCRIPT_NAME") or "").rstrip("/")
@@ -94,6 +100,15 @@ def destination(location: str, base: Mapping[str, Any], lookup: Lookup) -> Desti
     return Destination(place.name if place.is_state else None, url, readable, parts.query, place.values)
 
 
+def rooted(location: str, base: Mapping[str, Any]) -> str:
+    """*location* as it leads to the same place from every path, and without a host where it names none."""
+    if location[:1] == "/" or _SCHEME.match(location.strip()):
+        return location
+    nowhere = f"http://{_NO_HOST}/"
+    found = urljoin(nowhere + _here(base).lstrip("/"), location.strip())
+    return f"/{found[len(nowhere):].lstrip('/')}" if found.startswith(nowhere) else location
+
+
 def _split(url: str) -> Any:
     try:
         return urlsplit(url)
@@ -102,17 +117,28 @@ def _split(url: str) -> Any:
 
 
 def _absolute(location: str, base: Mapping[str, Any]) -> str:
-    path = (base.get("SCRIPT_NAME") or "") + (base.get("PATH_INFO") or "")
-    query = base.get("QUERY_STRING")  # which a Location without path and query keeps (RFC 3986, 5.2.2)
-    here = f"{base.get('wsgi.url_scheme', 'http')}://{_host(base)}{quote(wire.raw(path))}{f'?{query}' if query else ''}"
+    """Where there is a scheme or a host, nothing of ours is filled in: of ``http:///x`` browsers make the host x."""
+    scheme = base.get("wsgi.url_scheme", "http")
+    if _SCHEME.match(location.strip()):
+        return location
+    if location[:2] == "//":
+        return f"{scheme}:{location}"
     try:
-        return urljoin(here, location)
+        return urljoin(f"{scheme}://{_host(base)}{_here(base)}", location)
     except ValueError:
         return location
 
 
+def _here(base: Mapping[str, Any]) -> str:
+    """The path and the query that were asked for; a Location without both keeps the query (RFC 3986, 5.2.2)."""
+    path = (base.get("SCRIPT_NAME") or "") + (base.get("PATH_INFO") or "")
+    query = base.get("QUERY_STRING")
+    return quote(wire.raw(path)) + (f"?{query}" if query else "")
+
+
 def _host(base: Mapping[str, Any]) -> str:
-    return str(base.get("HTTP_HOST") or base.get("SERVER_NAME") or "")
+    host = str(base.get("HTTP_HOST") or base.get("SERVER_NAME") or "")
+    return host if _HOST.fullmatch(host) else _NO_HOST
 
 
 def _same_host(netloc: str, base: Mapping[str, Any]) -> bool:

@@ -6,7 +6,7 @@ from typing import Any, Optional
 
 import pytest
 
-from flowguard.answers import NOWHERE, Place, destination, read_answer, status_of
+from flowguard.answers import NOWHERE, Place, destination, read_answer, rooted, status_of
 from flowguard.core.outcome import Answer, Destination, Overrule
 
 BASE = {"wsgi.url_scheme": "https", "HTTP_HOST": "Shop.example:8443", "SCRIPT_NAME": "/s", "PATH_INFO": "/a/b"}
@@ -88,11 +88,53 @@ def test_a_destination_has_its_values_its_query_and_its_whole_address():
     [
         ("[::1]:8000", "http://[::1]/x"),
         ("[::1]", "http://[::1]:8000/x"),
-        ("", "http:///x"),
     ],
 )
 def test_hosts_are_compared_without_their_ports(host: str, location: str):
     assert destination(location, {"HTTP_HOST": host}, lookup).path == "/x"
+
+
+# Each would be read as a path, if a Location were resolved against it, or if an application wrote it into one.
+ODD_HOSTS = [
+    "x/a/c#", "x/a/c?", "x:/a/c?", "x:80/a/c#", "/a/c?", ":80/a/c?", "?", "#", "x/", "x/a/c/../", "user@x/a/c?", "@",
+    "x\\a", "[::1]/a/c?", "[::1", "x y", "x\r\ny", "x\x00", "\xff", "", ":80", "::", "x:y",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("host", ODD_HOSTS, ids=ascii)
+@pytest.mark.parametrize(
+    "given", ["?error=1", "#top", "", "b?error=1", "/a/b", "http://{}/a/b?error=1", "//{}/a/b", "http:{}"]
+)
+def test_no_host_whatever_is_read_as_a_path(given: str, host: str):
+    base = {"HTTP_HOST": host, "PATH_INFO": "/a/b", "QUERY_STRING": "", "wsgi.url_scheme": "http"}
+    found = destination(given.format(host), base, lookup)
+    assert found.state in (None, "here")
+    if "{}" not in given:
+        assert found.state == "here"  # it stays understood, whatever the host
+
+
+@pytest.mark.parametrize("location", ["http:///x", "http://:80/x", "javascript:/x", "http:x", "https:/x", "ftp://me/x"])
+def test_a_location_without_a_host_or_of_another_kind_leads_elsewhere(location: str):
+    found = destination(location, {"HTTP_HOST": "", "SERVER_NAME": "you"}, lookup)
+    assert (found.state, found.path) == (None, None)
+
+
+ROOTED = [
+    ("/x", "/x"), ("//x/y", "//x/y"), ("https://x/y", "https://x/y"), ("mailto:x", "mailto:x"),
+    (" mailto:x", " mailto:x"),
+    ("c", "/s/a/c"), ("./c?x#y", "/s/a/c?x#y"), ("../c", "/s/c"), ("../../../c", "/c"), ("?x", "/s/a/b?x"),
+    ("", "/s/a/b?q"), ("#x", "/s/a/b?q#x"), ("caf\xc3\xa9", "/s/a/caf\xc3\xa9"), (" c ", "/s/a/c"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("location", "kept"), ROOTED)
+def test_where_a_redirect_leads_is_kept_for_every_page(location: str, kept: str):
+    assert rooted(location, {**BASE, "QUERY_STRING": "q"}) == kept
+
+
+@pytest.mark.parametrize("mount", ["//evil", "/\\evil", "\\evil"])
+def test_no_mount_point_makes_a_host_of_it(mount: str):
+    assert rooted("c", {"SCRIPT_NAME": mount, "PATH_INFO": "/a/b"}) in ("/evil/a/c", "/%5Cevil/a/c")
 
 
 def test_without_a_host_header_the_servers_name_is_the_host():
