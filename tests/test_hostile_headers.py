@@ -257,7 +257,7 @@ OURS = {
     "x-content-type-options", "x-inertia-location",
 }  # fmt: skip
 TAGS = {"html", "head", "meta", "title", "style", "body", "main", "h1", "p", "a"}
-MARK = "zq7"  # stands in whatever the visitor writes, and in nothing that we do
+MARK = "zq!7"  # stands in whatever the visitor writes; and never in ours, nor in any base64
 LOCAL = re.compile(r"/(?![/\\])[!$%&'()*+,\-./0-9:;=?@A-Z_a-z~]*")
 
 
@@ -430,9 +430,9 @@ def test_all_kinds_of_answers_of_ours_are_among_those():
     kinds = set()
     paths = ["/en/orders/{}/pay", "/en/ORDERS/{}", "/again", "/confirm", "/en/orders/7/address"]
     for visitor, path, method, client in itertools.product(
-        range(len(WALK) + 2), paths, ["GET", "POST", "HEAD"], [PAGE, SCRIPT]
+        range(0, len(WALK) + 2, 2), paths, ["GET", "POST", "HEAD"], [PAGE, SCRIPT]
     ):
-        for mark in EVIL[::4]:
+        for mark in EVIL[::6]:
             cookie = DESK.cookies[visitor]
             response, ours = DESK.ask(method, path.format(mark), **{**client, "HTTP_COOKIE": cookie})
             if ours:
