@@ -41,8 +41,10 @@ class InstanceCookie(Cookie):
         return found._replace(name=name, others=tuple(others.items()))
 
     def every(self, header: str) -> list[Found]:
-        cookies = dict(self._pattern.findall(header))
-        found = [self._newest([token])._replace(name=name) for name, token in cookies.items()]
+        cookies: dict[str, list[str]] = {}
+        for name, token in self._pattern.findall(header):
+            cookies.setdefault(name, []).append(token)
+        found = [self._newest(tokens)._replace(name=name) for name, tokens in cookies.items()]
         return [one for one in found if one.run is not None and self._is_its_own(one.run, one.name)]
 
     def sent(self, run: Run, found: Found) -> list[str]:

@@ -608,6 +608,10 @@ def test_the_honest_visitor_of_that_server_is_charged_once(server: Server, charg
     before = charged(charges)
     browser = Browser(server.port, {"order": "7", "session": '"a;b, c"'})
     assert browser.walk("GET /cart", "GET /shipping", "POST /shipping", "POST /payment", "POST /payment") == "/done"
+    # Two Cookie headers, as no browser sends them: each server joins them in its own way.
+    lines = "".join(f"Cookie: {name}={value}\r\n" for name, value in browser.cookies.items())
+    answer = sent(server.port, f"GET /done HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{lines}\r\n".encode())
+    assert b"x-page: /done" in answer.lower(), answer
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
     with closing(connection):
         cookie = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())

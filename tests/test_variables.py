@@ -301,6 +301,17 @@ def test_a_reset_forgets_all_orders_for_every_copy():
             assert one.get(f"/orders/{order}/pay").reason == "not_started"
 
 
+@pytest.mark.parametrize("first", [True, False], ids=["before it", "after it"])
+def test_a_reset_forgets_an_order_that_comes_with_a_forged_one_of_its_name(first: bool):
+    visitor, _ = ordering(reset="/again")
+    walk(visitor, 7, *STEPS)
+    ((name, token),) = visitor.jar.items()
+    both = [f"{name}={token}", f"{name}=1aa.forged"]
+    visitor.get("/again", HTTP_COOKIE="; ".join(both[::-1] if first else both))
+    visitor.jar = {name: token}
+    assert visitor.get("/orders/7/pay").reason == "not_started"
+
+
 def test_a_reset_without_runs_only_leads_to_the_root():
     visitor, _ = ordering(reset="/again")
     visitor.jar["flowguard-flow-AAAAAAAA"] = "1aa.forged"
