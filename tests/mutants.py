@@ -44,11 +44,10 @@ class Group(NamedTuple):
 #: Tests that run in one process, and are fast: what a mutant survives it survives by running all of them.
 GROUPS = [
     Group("core/passage.py core/outcome.py core/run.py core/flow.py core/following.py core/guidance.py",
-          "passage outcome model following undoing effects variables binding flow middleware keeping refusals watching "
-          "cli_explain"),
+          "passage outcome model following undoing effects variables flow middleware refusals"),
     Group("core/graph.py core/lints.py core/survey.py core/walks.py", "passage graph lints searching"),
     Group("ledgers", "ledgers config",
-          leave="eight_processes or writers_are_killed or cluster or many_threads or rush"),
+          leave="eight_processes or writers_are_killed or cluster"),
     Group("cookie.py codec.py", "cookie keeping middleware binding variables"),
     Group("paths.py patterns.py spelling.py", "paths recorded_paths config parameters fences in_front"),
 ]

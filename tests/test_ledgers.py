@@ -759,8 +759,9 @@ def test_whatever_breaks_a_verb_its_connection_is_not_used_again(file_ledger: Sq
 
 def test_a_missing_directory_is_an_outage_until_it_is_there(tmp_path: Path) -> None:
     ledger = SqliteLedger(tmp_path / "mount" / "ledger.db")
-    with unavailable():
+    with unavailable() as caught:
         ledger.read("k", now=NOW)
+    assert caught.value.ledger == ledger.name == f"sqlite:///{tmp_path}/mount/ledger.db"
     (tmp_path / "mount").mkdir()
     assert write(ledger)
 
@@ -879,7 +880,7 @@ def test_who_holds_the_directory_keeps_others_waiting_for_half_a_second_at_most(
     fcntl.flock(handle, fcntl.LOCK_EX)
     with unavailable() as caught:
         write(file_ledger)
-    assert "lock on its directory" in caught.value.cause
+    assert caught.value.cause == "another process holds a lock on its directory"
     os.close(handle)
     assert write(file_ledger)
 
@@ -889,7 +890,7 @@ def test_a_thread_that_opens_the_file_keeps_others_waiting_for_half_a_second_at_
     def ask() -> None:
         with unavailable() as caught:
             write(file_ledger)
-        assert "another thread" in caught.value.cause
+        assert caught.value.cause == "another thread has been opening it for too long"
 
     with sqlite_module._OPENING:
         in_threads(ask)

@@ -376,20 +376,20 @@ def test_going_back_forgets_what_came_later_but_what_is_spent():
 
 
 @pytest.mark.parametrize(
-    ("here", "there"),
+    ("here", "come", "there"),
     [
-        (run("a", closed=True).entering("b", NOW), run("a b", entered=NOW)),
-        (run("a b", closed=True).going_back("a", NOW), run("a", entered=NOW)),
-        (run("a b", closed=True).straying("a", NOW), run("a", entered=NOW)),
-        (run("a", closed=True).straying("b", NOW), run("a b", history="", entered=NOW)),
-        (run("a b c", "a b c").going_back_before("c", NOW), run("a b", "a b", entered=NOW)),
-        (run("a b c", "a c").going_back_before("c", NOW), run("a b", "a", entered=NOW)),
+        (run("a", closed=True), lambda here: here.entering("b", NOW), run("a b", entered=NOW)),
+        (run("a b", closed=True), lambda here: here.going_back("a", NOW), run("a", entered=NOW)),
+        (run("a b", closed=True), lambda here: here.straying("a", NOW), run("a", entered=NOW)),
+        (run("a", closed=True), lambda here: here.straying("b", NOW), run("a b", history="", entered=NOW)),
+        (run("a b c", "a b c"), lambda here: here.going_back_before("c", NOW), run("a b", "a b", entered=NOW)),
+        (run("a b c", "a c"), lambda here: here.going_back_before("c", NOW), run("a b", "a", entered=NOW)),
     ],
     ids=["it is entered", "it is gone back to", "a way back that is not declared", "a way on that is not declared",
          "the state before stays done", "the state before was not done"],
 )  # fmt: skip
-def test_a_state_that_is_come_to_opens_the_run_and_its_time_begins(here, there):
-    assert here == there
+def test_a_state_that_is_come_to_opens_the_run_and_its_time_begins(here, come, there):
+    assert come(here) == there
 
 
 @pytest.mark.parametrize("answer", [to("/cart"), Answer(200, overrule=Overrule.SUCCESS)], ids=["led", "said"])
@@ -476,6 +476,37 @@ def test_an_exhausted_start_that_another_state_leads_back_to_is_neither_done_nor
     here = run("b a c", "a", "a", history="a>b b>a")
     left = settle(machine, here, Passage(Kind.STAY, "c", False, 2), to("a", machine=machine), NOW).run
     assert (left.trail, left.done, left.spent, left.first) == (("a",), set(), set(), left.seq)
+
+
+# --- a header that names another method -------------------------------------------------------------------------------
+
+BASKET = flow(
+    state("/a", "/b", start=True, submit=True), state("/b", "/c", submit=True, once=True), state("/c"),
+    companions=[Companion("/drop", None, undoes=frozenset({"/b"}))],
+)  # fmt: skip
+DROPPED = Passage(Kind.COMPANION, "/drop", True, 0)
+
+
+def beside(other: Passage, answer: Answer, where: Run):
+    passage = Passage(Kind.STAY, where.trail[-1], False, 2, others=(other,))
+    return settle(BASKET, where, passage, answer, NOW).run
+
+
+def test_what_the_other_request_would_not_have_spent_is_no_change():
+    here = run("/a /b", "/a")
+    assert beside(Passage(Kind.STAY, "/b", True, 2), Answer(404), here) is here
+    assert beside(Passage(Kind.STAY, "/b", True, 2), Answer(500), here.spending("/b")).spent == {"/b"}
+    assert beside(Passage(Kind.STAY, "/b", True, 2), Answer(500), here).spent == {"/b"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "trail"),
+    [(Answer(303), "/a"), (Answer(400), "/a /b"), (Answer(499), "/a /b"), (Answer(500), "/a"),
+     (Answer(200, overrule=Overrule.FAILED), "/a /b")],
+    ids=["a redirect", "400", "499", "500", "the application said so"],
+)  # fmt: skip
+def test_what_the_other_request_may_have_undone_is_undone(answer, trail):
+    assert " ".join(beside(DROPPED, answer, run("/a /b", "/a")).trail) == trail
 
 
 # --- the application overrules ----------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Optional
 import pytest
 
 from flowguard.core.flow import EDIT, VIEW, Companion, Definition, State
-from flowguard.core.guidance import allowed, can_go, guidance, target
+from flowguard.core.guidance import allowed, can_go, guidance, hoped, target
 from flowguard.core.passage import (
     LINES,
     Attempt,
@@ -409,6 +409,16 @@ def test_a_look_at_a_start_that_may_be_edited_leaves_no_stuck_run():
     assert decide(machine, here, get("cart", agrees=no)) == passes(Kind.LOOK, "cart", 5)
 
 
+def test_a_look_at_a_start_that_may_be_edited_though_the_step_to_it_is_refused_leaves_no_stuck_run():
+    machine = flow(
+        state("cart", "form", start=True, back=EDIT), State("form", submit=True, to={"cart": no, "done": no}),
+        state("done"),
+    )  # fmt: skip
+    here = run("cart form", "form")
+    assert decide(machine, here, get("cart", agrees=no)) == passes(Kind.LOOK, "cart", 5)
+    assert decide(machine, here, post("cart", agrees=no)) == passes(Kind.EDIT, "cart", 5, True, True)
+
+
 def test_a_start_whose_condition_raises_is_no_way_out_of_a_stuck_run():
     machine = flow(state("pay", "done", start=True, once=True, submit=True, when=no), state("done"))
 
@@ -597,6 +607,21 @@ def test_a_run_from_the_future_is_not_believed(field):
 def test_the_target_is_where_the_visitor_should_be(where, there):
     assert target(SHOP, where, 0) == there
     assert isinstance(decide(SHOP, where, get(there)), Passage)
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "after"),
+    [
+        (run("cart shipping", entered=5), "shipping", run("cart shipping", "shipping", entered=5)),
+        (run("cart", entered=5), "shipping", run("cart shipping", "shipping", entered=5)),
+        (Run("id", 8, values=(("id", "7"),), entered=5), "cart",
+         Run("id", 8, 9, ("cart",), done=frozenset({"cart"}), values=(("id", "7"),), started=5, entered=5)),
+        (run("cart", entered=5), "basket", run("cart", "basket", entered=5)),
+    ],
+    ids=["the current state's", "a successor's", "a beginning", "a companion's"],
+)  # fmt: skip
+def test_while_a_submission_is_under_way_it_is_hoped_that_it_counts(where, name, after):
+    assert hoped(SHOP, where, name) == after
 
 
 def test_two_ways_on_leave_the_choice_to_the_visitor():
