@@ -53,6 +53,27 @@ GROUPS = [
 ]
 
 
+#: Goes to the tests' conftest. A mutant is tried in a fork of a process in which all the tests have run: what was kept
+#: there of right answers must not answer for it. And a collection in the middle of mutmut's bookkeeping would upset it.
+FORGETTING = """
+
+import functools
+import gc
+
+gc.disable()
+
+
+def pytest_sessionstart():
+    for kept in gc.get_objects():
+        if isinstance(kept, functools._lru_cache_wrapper):
+            kept.cache_clear()
+        elif str(type(kept).__module__).startswith("flowguard."):
+            for name, what in vars(type(kept)).items():
+                if isinstance(what, functools.cached_property):
+                    vars(kept).pop(name, None)
+"""
+
+
 class Mutant(NamedTuple):
     """A change that no test noticed: in which function, and the lines of the diff."""
 
@@ -110,9 +131,8 @@ def copy_to(place: Path, group: Group, modules: Sequence[str]) -> None:
     }
     with open(place / "setup.cfg", "a", encoding="utf-8") as file:
         settings.write(file)
-    # A collection that ends one of our objects in the middle of mutmut's own bookkeeping upsets it.
     with open(place / "tests" / "conftest.py", "a", encoding="utf-8") as file:
-        file.write("\nimport gc  # noqa\n\ngc.disable()\n")
+        file.write(FORGETTING)
 
 
 def lines(items: Iterable[str]) -> str:

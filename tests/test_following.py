@@ -50,6 +50,18 @@ def test_a_refused_request_is_taken_as_if_it_had_been_legal(where, attempt, kind
     )  # fmt: skip
 
 
+def test_who_asks_and_as_what_is_kept():
+    attempt = Attempt("/shipping", True, 0, by_get=True, users=("old", "new"))
+    passage = as_if_legal(SHOP, run("/cart"), attempt)
+    assert (passage.line, passage.by_get, passage.user) == (0, True, "new")
+
+
+def test_a_value_that_may_change_is_of_the_same_run():
+    machine = flow(*SHOP.states.values(), vary=frozenset({"id"}))
+    where = run("/cart")._replace(values=SEVEN)
+    assert as_if_legal(machine, where, Attempt("/shipping", False, 0, values=EIGHT)).kind is Kind.ENTER
+
+
 def follow(where, name, submission=False, answer=SHOWN):
     return settle(SHOP, where, as_if_legal(SHOP, where, Attempt(name, submission, 0)), answer, 5).run
 

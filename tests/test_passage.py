@@ -630,6 +630,26 @@ def test_two_ways_on_leave_the_choice_to_the_visitor():
     assert allowed(machine, run("a", "a"), 0) == ("b", "c")
 
 
+def test_a_successor_that_can_not_be_entered_now_is_no_target():
+    machine = flow(state("a", "b", start=True, submit=True, min_time=SECOND), state("b"))
+    assert target(machine, run("a", "a", entered=5), SECOND) == "a"
+    assert target(machine, run("a", "a", entered=5), SECOND + 5) == "b"
+
+
+def test_of_two_successors_the_one_whose_condition_agrees_is_the_target():
+    wanted, other = object(), object()
+    machine = flow(
+        State("a", start=True, submit=True, to={"b": wanted, "c": other}), State("b"), State("c"),  # type: ignore[dict-item]
+    )  # fmt: skip
+    assert target(machine, run("a", "a"), 0, [wanted].__contains__) == "b"
+    assert target(machine, run("a", "a"), 0, [other].__contains__) == "c"
+
+
+def test_a_spent_successor_is_a_target_that_can_be_looked_at():
+    machine = flow(state("a", "b", start=True, submit=True), state("b", "c", submit=True, once=True), state("c"))
+    assert target(machine, run("a", "a", "b"), 0) == "b"
+
+
 def test_a_successor_that_takes_no_get_is_no_target():
     machine = flow(state("a", "b", start=True, submit=True), state("b", get=False))
     assert target(machine, run("a", "a"), 0) == "a"
