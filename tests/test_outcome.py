@@ -186,7 +186,9 @@ def test_in_the_answer_to_a_look_nothing_is_looked_for():
     [
         ("/thanks*", "/thanks/7", True), ("/thanks*", "/no/thanks", False), ("*", "", True), ("/a", "/a", True),
         ("/a", "/ab", False), ("a*a", "a", False), ("a*b*c", "a-b-c", True), ("a*b*c", "a-c-b", False),
-        ("a*b*b*c", "abc", False), ("/[x]?", "/[x]?", True), ("/[x]?", "/x1", False),
+        ("a*b*b*c", "abc", False), ("*b", "bc", False), ("*b*", "abc", True), ("*b*", "ac", False),
+        ("*b*c", "bd", False), ("*b*c", "bc", True), ("a*b*", "ba", False), ("*a*b*", "a", False), ("*b*b", "b", False),
+        ("a*b*c*d", "abcbd", True), ("/[x]?", "/[x]?", True), ("/[x]?", "/x1", False),
     ],
 )  # fmt: skip
 def test_a_star_is_the_only_wildcard_of_a_glob(glob, subject, matches):

@@ -508,6 +508,13 @@ def test_a_run_is_stuck_by_what_its_own_conditions_say():
         assert decide(machine, here, get("a", agrees=agreed.__contains__)) == verdict
 
 
+def test_a_start_whose_way_on_agrees_is_reloaded():
+    onward = object()
+    machine = flow(State("a", start=True, submit=True, to={"b": onward}), state("b"))  # type: ignore[dict-item]
+    assert decide(machine, run("a", "a"), get("a", agrees=[onward].__contains__)) == passes(Kind.STAY, "a", 2)
+    assert decide(machine, run("a", "a"), get("a", agrees=no)) == passes(Kind.BEGIN, "a", 6)
+
+
 def test_a_new_run_begins_out_of_a_stuck_one_where_the_start_s_own_condition_agrees():
     wanted = object()
     machine = flow(
@@ -567,6 +574,22 @@ def test_a_companion_is_let_through_for_who_asks_and_as_what_is_asked():
 )  # fmt: skip
 def test_head_and_options_only_peek(where, name):
     assert decide(HELP, where, get(name, peek=True)).kind is Kind.PEEK
+
+
+# --- what is the same for all
+
+
+def test_who_have_come_the_same_way_are_the_same_to_the_rules():
+    mine = run("a b", "a", "b", values=(("id", "7"),), started=1, changed=2, entered=3, closed=True, user="ann")
+    yours = mine._replace(id="other", seq=5, first=4, started=6, changed=7, entered=8, user="bob")
+    bare = run("a b", "a", "b", values=mine.values, closed=True)._replace(id="", seq=0, first=0)
+    assert mine.anonymous() == yours.anonymous() == bare
+
+
+def test_who_ask_for_the_same_ask_the_same():
+    attempt = Attempt("a", True, 7, True, (("id", "7"),), no, Reason.EXPIRED, True, ("ann",))
+    bare = Attempt("a", True, None, True, (("id", "7"),), lost=Reason.EXPIRED, by_get=True)
+    assert attempt.anonymous() == bare
 
 
 # --- whether a run can be used
@@ -673,6 +696,24 @@ def test_guidance_says_all_that_is_missing_the_current_state_first():
     assert guide.allowed == ()
     assert guide.missing == ("b", "x", ("y", "z"))
     assert missing(machine, run("a b", "b"), machine.states["c"]) == ("x", ("y", "z"))
+
+
+def test_guidance_asks_for_the_conditions_and_the_times_of_the_request():
+    first, onward = object(), object()
+    machine = flow(
+        State("a", start=True, submit=True, when=first, to={"b": onward}, min_time=SECOND),  # type: ignore[arg-type,dict-item]
+        state("b", "c"), state("c"),
+    )  # fmt: skip
+
+    def told(where, now, *agreed):
+        return guidance(machine, where, get("c", now, agrees=agreed.__contains__))[:3]
+
+    done = run("a", "a")
+    assert told(None, 0) == ("a", False, ())
+    assert told(None, 0, first) == ("a", True, ("a",))
+    assert told(done, SECOND, onward) == ("b", True, ("b",))
+    assert told(done, SECOND - 1, onward) == ("a", True, ())
+    assert told(done, SECOND) == ("a", True, ())
 
 
 def test_allowed_is_what_a_get_would_enter():
