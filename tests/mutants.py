@@ -48,7 +48,8 @@ GROUPS = [
     Group("core/graph.py core/lints.py core/survey.py core/walks.py", "passage graph lints searching"),
     Group("ledgers", "ledgers config",
           leave="eight_processes or writers_are_killed or cluster"),
-    Group("cookie.py codec.py", "cookie keeping middleware binding variables"),
+    Group("cookie.py codec.py", "cookie keeping middleware binding variables operating",
+          leave="process"),
     Group("paths.py patterns.py spelling.py", "paths recorded_paths config parameters fences in_front"),
 ]
 

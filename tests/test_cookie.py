@@ -26,8 +26,8 @@ from visitor import (
 )
 
 from flowguard import Answer, Attempt, ConfigError, Destination, Flow, FlowGuard, Passage, decide, settle
-from flowguard.codec import Codec
-from flowguard.cookie import ABSENT, MAX_COOKIE, Attributes, Cookie, Seal
+from flowguard.codec import Codec, Coded
+from flowguard.cookie import ABSENT, MAX_COOKIE, Attributes, Cookie, Seal, _shortened, looks_signed
 from flowguard.core.flow import Definition, State
 from flowguard.core.run import Run
 from flowguard.ledgers.memory import MemoryLedger
@@ -271,6 +271,33 @@ def test_of_several_cookies_that_verify_the_newest_counts_however_a_server_joins
     found = cookie().read(header)
     assert found.run is not None
     assert found.run.seq == 301
+
+
+def test_of_two_of_the_same_number_the_first_counts_which_is_of_the_nearest_path():
+    mine, yours = RUN._replace(done=frozenset()), RUN._replace(done=frozenset("b"))
+    assert cookie().read(f"{NAME}={sent(mine)}; {NAME}={sent(yours)}").run == mine
+    assert cookie().read(f"{NAME}={sent(yours)}; {NAME}={sent(mine)}").run == yours
+
+
+def test_every_run_is_told_and_nothing_that_is_none():
+    assert [found.run for found in cookie().every(f"{NAME}={OLDER}")] == [RUN]
+    assert cookie().every(f"{NAME}=forged") == cookie().every("") == []
+
+
+@pytest.mark.parametrize(
+    ("token", "ours"), [("1ab.x", True), ("2ab.x", False), ("1abcx", False), ("1", False), ("", False)]
+)
+def test_what_looks_signed_begins_with_the_version_and_the_mark(token: str, ours: bool):
+    assert looks_signed(token) is ours
+    assert looks_signed(sent(RUN))
+
+
+def test_a_cookie_may_fill_all_the_room_that_a_browser_has():
+    seal = Seal((SECRET,), "flow")
+    text = "a" * (MAX_COOKIE - len(seal.sign("")))
+    assert len(seal.sign(text)) == MAX_COOKIE
+    assert seal.verify(seal.sign(text)) == text
+    assert seal.verify(seal.sign(text + "a")) is None
 
 
 HEADERS = {
@@ -658,6 +685,26 @@ def test_a_run_that_grew_under_a_larger_flow_is_cut_to_what_a_browser_keeps():
     assert found is not None
     assert found.trail == names[-len(found.trail) :]
     assert set(found.history) == set(itertools.permutations(found.trail, 2))
+
+
+@pytest.mark.parametrize(("long", "left"), [(1, 0), (2, 1), (8, 5), (11, 8), (12, 8)])
+def test_what_is_forgotten_at_a_time_is_the_oldest_quarter_of_the_trail_and_one_state(long: int, left: int):
+    names = tuple(f"s{number}" for number in range(long))
+    steps = tuple(zip(names, names[1:]))
+    cut = _shortened(RUN._replace(trail=names, history=steps, done=frozenset(names)))
+    kept = names[long - left :]
+    assert cut == RUN._replace(trail=kept, history=tuple(zip(kept, kept[1:])), done=frozenset(kept))
+
+
+def test_a_run_whose_flow_is_not_at_hand_is_read_and_written_with_all_that_is_in_it():
+    codec = Codec(definition("a", "b"), ("id",))
+    run = Run("i" * 16, 3, 1, ("a", "b"), (("a", "b"),), frozenset("a"), frozenset("b"), (("id", "7"),), 1, 3, 2, True)
+    coded = Coded.decode(codec.encode(run))
+    assert coded is not None
+    assert coded.run.trail == (coded.code("a"), coded.code("b"))
+    assert (coded.run.values, coded.run.spent, coded.width) == (run.values, {coded.code("b")}, 5)
+    assert codec.decode(coded.encode()) == run
+    assert Coded.decode("no text of ours") is None
 
 
 # --- its size --------------------------------------------------------------------------------------------------------

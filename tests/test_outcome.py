@@ -277,6 +277,31 @@ def test_another_value_s_path_is_no_successor():
     assert read(SHOP, where, request(SHOP, where, "/shipping", True), answer) is Outcome.UNKNOWN
 
 
+def test_a_status_that_the_flow_rejects_is_a_failure_of_a_submission_alone():
+    machine = flow(state("/a", start=True), reject=globs(statuses=(200,)))
+    assert read(machine, run("/a"), Passage(Kind.STAY, "/a", True, 2), HTML) is Outcome.FAILED
+    assert read(machine, run("/a"), Passage(Kind.STAY, "/a", False, 2), HTML) is Outcome.ENTERED
+
+
+@pytest.mark.parametrize(("value", "outcome"), [("7", Outcome.ENTERED_DONE), ("8", Outcome.NOTHING)])
+def test_the_successor_of_a_beginning_has_the_values_that_it_begins_with(value, outcome):
+    passage = Passage(Kind.BEGIN, "/cart", False, 1, (("id", "7"),))
+    answer = Answer(302, to=Destination("/shipping", "/shipping", "/shipping", values=(("id", value),)))
+    assert read(SHOP, Run("id"), passage, answer) is outcome
+
+
+@pytest.mark.parametrize(
+    ("value", "vary", "outcome"),
+    [("7", "", Outcome.BACK), ("8", "", Outcome.NOTHING), ("8", "id", Outcome.BACK)],
+    ids=["the run's value", "another's", "one that may change"],
+)
+def test_the_trail_is_of_the_run_s_values(value, vary, outcome):
+    machine = flow(*SHOP.states.values(), vary=frozenset(vary.split()))
+    where = AT_PAYMENT._replace(values=(("id", "7"),))
+    answer = Answer(302, to=Destination("/cart", "/cart", "/cart", values=(("id", value),)))
+    assert read(machine, where, Passage(Kind.STAY, "/payment", False, 2), answer) is outcome
+
+
 # --- what it does -----------------------------------------------------------------------------------------------------
 
 
