@@ -50,7 +50,8 @@ GROUPS = [
           leave="eight_processes or writers_are_killed or cluster"),
     Group("cookie.py codec.py", "cookie keeping middleware binding variables operating",
           leave="process"),
-    Group("paths.py patterns.py spelling.py", "paths recorded_paths config parameters fences in_front"),
+    Group("paths.py patterns.py spelling.py", "paths recorded_paths config parameters fences in_front",
+          leave="costs or faster"),
 ]
 
 
