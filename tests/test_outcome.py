@@ -347,6 +347,12 @@ def test_a_once_state_that_failed_or_was_shown_is_free(answer):
     assert decide(SHOP, left, Attempt("/payment", True, 0)).kind is Kind.STAY
 
 
+@pytest.mark.parametrize("answer", [Answer(422), HTML], ids=["failed", "shown"])
+def test_what_another_left_in_doubt_is_set_free_by_a_failure(answer):
+    passage = Passage(Kind.STAY, "/payment", True, 2)
+    assert settle(SHOP, AT_PAYMENT.spending("/payment"), passage, answer, NOW).run.spent == set()
+
+
 def test_doubt_spends_a_state_that_was_not_even_entered():
     here = run("/cart /shipping", "/shipping")
     assert submitted(here, "/payment", Answer(500)) == ("/cart /shipping", "/shipping", "/payment", Outcome.UNKNOWN)
@@ -489,6 +495,18 @@ def test_an_exhausted_start_keeps_only_what_this_request_made_of_it():
     left = settle(machine, here, request(machine, here, "a", True), JSON, NOW).run
     assert (left.trail, left.done, left.spent, left.history) == (("a",), {"a"}, {"a"}, ())
     assert left.first == left.seq == here.seq + 1
+
+
+def test_a_start_that_is_an_end_begins_no_run_by_itself():
+    left = settle(SINGLE, run("/form"), Passage(Kind.STAY, "/form", True, 2), Answer(204), NOW).run
+    assert (left.trail, left.done, left.first) == (("/form",), {"/form"}, 1)
+
+
+def test_the_run_that_an_exhausted_start_begins_has_the_values_that_were_asked_for():
+    machine = flow(state("a", "b", start=True), state("b", "a"))
+    here = run("a b", values=(("id", "7"),))
+    passage = request(machine, here, "a", False, values=(("id", "7"), ("lang", "de")))
+    assert settle(machine, here, passage, HTML, NOW).run.values == (("id", "7"), ("lang", "de"))
 
 
 def test_an_exhausted_start_that_is_entered_anew_is_neither_done_nor_spent():

@@ -720,3 +720,4 @@ def test_allowed_is_what_a_get_would_enter():
     assert allowed(SHOP, None, 0) == ("cart",)
     assert allowed(SHOP, run("cart"), 0) == ("shipping",)
     assert allowed(ABC, run("a b c"), 0) == ("a",)
+    assert allowed(flow(state("pay", start=True, submit=True, once=True)), None, 0) == ("pay",)
