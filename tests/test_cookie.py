@@ -27,7 +27,7 @@ from visitor import (
 
 from flowguard import Answer, Attempt, ConfigError, Destination, Flow, FlowGuard, Passage, decide, settle
 from flowguard.codec import Codec, Coded
-from flowguard.cookie import ABSENT, MAX_COOKIE, Attributes, Cookie, Seal, _shortened, looks_signed
+from flowguard.cookie import ABSENT, MAX_COOKIE, Attributes, Cookie, Seal, _shortened, _TextSigner, looks_signed
 from flowguard.core.flow import Definition, State
 from flowguard.core.run import Run
 from flowguard.ledgers.memory import MemoryLedger
@@ -298,6 +298,22 @@ def test_a_cookie_may_fill_all_the_room_that_a_browser_has():
     assert len(seal.sign(text)) == MAX_COOKIE
     assert seal.verify(seal.sign(text)) == text
     assert seal.verify(seal.sign(text + "a")) is None
+
+
+def test_a_header_that_a_browser_just_keeps_loses_nothing():
+    def written(padding: int) -> str:
+        attributes = Attributes(path="/" + "a" * padding)
+        return Cookie(NAME, Codec(ABC), Seal((SECRET,), ABC.name), attributes, False).write(RUN)
+
+    room = MAX_COOKIE - len(written(0))
+    assert len(written(room)) == MAX_COOKIE
+    assert cookie().read(f"{NAME}={value_of(written(room))}").run == RUN
+    assert cookie().read(f"{NAME}={value_of(written(room + 1))}").run != RUN
+
+
+def test_a_text_and_its_bytes_have_one_signature():
+    signer = _TextSigner(b"key")
+    assert signer.get_signature(b"text") == signer.get_signature("text")
 
 
 HEADERS = {
