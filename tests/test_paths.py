@@ -278,6 +278,17 @@ def test_marks_are_not_told_from_each_other() -> None:
             assert answer == Misspelt(0, spelled) if path != spelled else isinstance(answer, Found)
 
 
+def test_a_table_makes_letters_small_and_marks_alike_and_marks_what_is_odd() -> None:
+    visible = string.ascii_letters + string.digits + "/"
+    odd = set(map(chr, [*range(0x21), *range(0x7F, 0x100)])) | set("%;\\#?")
+    marks = set(map(chr, range(0x100))) - set(visible) - odd
+    for marker in (None, spelling.ODD):
+        made = spelling._table(marker)
+        assert {char: chr(made[ord(char)]) for char in visible} == {char: char.lower() for char in visible}
+        assert {chr(made[ord(char)]) for char in marks} == {"_"}
+        assert {made[ord(char)] for char in odd} == ({marker} if marker else set(map(ord, odd)))
+
+
 def test_every_character_that_some_comparison_takes_for_a_letter_is_one() -> None:
     """`lower`, `upper`, `casefold`, `re.IGNORECASE` and NFKC each have their own idea of it."""
     letters = {letter: re.compile(letter, re.IGNORECASE) for letter in string.ascii_lowercase}
