@@ -165,8 +165,8 @@ class Cookie:
             self.name, "VALUE", path=attributes.path, domain=attributes.domain, secure=secure, httponly=True,
             samesite=attributes.samesite,
         )  # fmt: skip
-        before, _, after = header.partition("VALUE")
-        return before, after
+        before, _, after = header.partition("=VALUE")  # not VALUE alone, which a name may hold
+        return f"{before}=", after
 
     def read(self, header: str, values: Values = ()) -> Found:
         """The newest of the runs in a Cookie header that verify: of several, the highest sequence number counts.

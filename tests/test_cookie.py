@@ -491,6 +491,14 @@ def test_the_cookie_is_for_the_whole_host_and_for_nobody_else(https: bool, optio
     assert visitor.get("/shipping").status == 200  # and it is read again
 
 
+@pytest.mark.parametrize(("name", "path"), [("VALUE", "/"), ("shop", "/VALUE"), ("shop", "/a=VALUE")])
+def test_a_flow_and_its_path_may_have_any_name(name: str, path: str):
+    jar = Cookie(f"flowguard-{name}", Codec(ABC), Seal((SECRET,), name), Attributes(path=path), False)
+    header = jar.write(RUN)
+    assert header.endswith(f"; HttpOnly; Path={path}; SameSite=Lax")
+    assert jar.read(header.partition(";")[0]).run == RUN
+
+
 def test_on_https_the_plain_name_is_not_read():
     """A neighbour domain can set the plain name, and never the prefixed one."""
     visitor, _ = guarded(SHOP)
@@ -822,6 +830,11 @@ def test_a_flow_whose_cookie_could_grow_too_large_does_not_load():
         r"Split the flow, or leave out transitions that lead back\.",
         problem.what,
     )
+
+
+def test_the_bound_of_a_cookie_is_that_of_its_text_and_what_stands_around_it():
+    jar, codec = cookie(), Codec(ABC)
+    assert jar.longest - codec.longest == len(jar.write(RUN)) - len(codec.encode(RUN))
 
 
 def test_the_attributes_count_for_the_size():
