@@ -316,8 +316,8 @@ def in_threads(*work: Callable[[], object]) -> None:
 def test_a_scan_tells_every_record_that_has_not_expired(ledger: Any) -> None:
     write(ledger, "a", "one")
     claim(ledger, "b", text="two", expires=LATER + 0.5)
-    write(ledger, "gone", expires=NOW)
     write(ledger, "!")
+    write(ledger, "gone", expires=NOW)
     assert sorted(ledger.scan(NOW)) == [
         ("!", Record("t", 1, None), LATER), ("a", Record("one", 1, None), LATER),
         ("b", Record("two", 1, MINE), LATER + 0.5)]
@@ -506,6 +506,16 @@ def test_what_has_expired_makes_room_wherever_it_stands() -> None:
         write(ledger, key, expires=expires, keep=True)
     assert write(ledger, "new", now=NOW + 10)
     assert sorted(key for key, _, _ in ledger.scan(NOW)) == ["a", "b", "c", "new"]
+
+
+def test_what_has_expired_makes_room_however_often_it_was_put_off() -> None:
+    ledger = MemoryLedger(capacity=10)
+    for number in range(10):
+        write(ledger, f"old {number}", expires=NOW + 10, keep=True)
+    for number in range(10):
+        write(ledger, f"old {number}", version=1, expires=NOW + 20, keep=True)
+    for number in range(10):
+        assert write(ledger, f"new {number}", keep=True, now=NOW + 20)
 
 
 def test_a_claim_whose_lease_is_over_is_not_pushed_out_before_it_is_judged() -> None:
@@ -1578,6 +1588,7 @@ class HalfALedger:
     ("", "is a text without '://'. Write "),
     ("memory:///path", "'memory://' takes no path: it is the memory of this process. Write 'memory://', "
      "'sqlite:///PATH', 'redis://HOST:PORT/DB', an object with the four verbs, or None."),
+    ("sqlite:///l?a=1", "unknown option 'a'; known: durable."),
     ("memory://?capcity=5", "unknown option 'capcity'; known: capacity. Did you mean 'capacity'?"),
     ("memory://?capacity=0", "capacity is '0', not a whole number above 0."),
     ("memory://?capacity=", "capacity is '', not a whole number above 0."),

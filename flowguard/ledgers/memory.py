@@ -25,11 +25,15 @@ EXAMINED = 32  # places on a heap that one new record looks at, at most: about 2
 
 
 class _Entry:
-    __slots__ = ("expires", "keep", "key", "place", "record")
+    """What is known of a key: all but its name is put in by `MemoryLedger._put`."""
 
-    def __init__(self, key: str, record: Record, keep: bool) -> None:
-        self.key, self.record, self.keep = key, record, keep
-        self.expires = 0.0
+    __slots__ = ("expires", "keep", "key", "place", "record")
+    record: Record
+    keep: bool
+    expires: float
+
+    def __init__(self, key: str) -> None:
+        self.key = key
         self.place = 0  # the number of its place among the deadlines; 0: it has none
 
 
@@ -171,7 +175,7 @@ class MemoryLedger:
 
     def _create(self, key: str, now: float, record: Record, expires: float, keep: bool) -> Record:
         self._make_room(now)
-        entry = self._entries[key] = _Entry(key, record, keep)
+        entry = self._entries[key] = _Entry(key)
         self._put(entry, record, expires, keep)
         return record
 
