@@ -47,7 +47,7 @@ GROUPS = [
           "passage outcome model following undoing effects variables flow middleware refusals"),
     Group("core/graph.py core/lints.py core/survey.py core/walks.py", "passage graph lints searching"),
     Group("ledgers", "ledgers config",
-          leave="eight_processes or writers_are_killed or cluster"),
+          leave="eight_processes or writers_are_killed or a_cluster"),
     Group("cookie.py codec.py", "cookie keeping middleware binding variables operating",
           leave="process"),
     Group("paths.py patterns.py spelling.py", "paths recorded_paths config parameters fences in_front",
