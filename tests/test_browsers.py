@@ -230,11 +230,12 @@ def test_a_double_click_pays_once_where_many_processes_share_a_ledger(tmp_path, 
                 page.evaluate("document.body.innerHTML = `<form method=post><button>Go</button></form>`")
                 if path == "/shipping":
                     press(page, "Go")
-                    page.wait_for_url("**/payment")
+                    page.get_by_text("/payment", exact=True).wait_for()
             charges.execute("BEGIN IMMEDIATE")  # the shop can't charge until this ends
-            press(page, "Go", clicks=2)
+            with page.expect_event("request", lambda _request: len(posts) == 3):
+                press(page, "Go", clicks=2)
             charges.execute("COMMIT")
-            page.wait_for_url("**/done")
+            page.get_by_text("/done", exact=True).wait_for()
             assert [url.rpartition("/")[2] for url in posts] == ["shipping", "payment", "payment"]
         assert charges.execute("SELECT count(*) FROM charges").fetchone() == (1,)
 
