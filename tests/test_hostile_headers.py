@@ -517,6 +517,25 @@ def test_no_host_makes_a_failure_a_success(failure: str, host: str):
     assert visitor.get("/pay").reason == "skipped"
 
 
+@pytest.mark.parametrize(("says", "reason"), [(None, None), ("failed", "skipped")], ids=["in silence", "by a word"])
+def test_an_application_that_sends_its_visitors_where_they_say_they_came_from_must_say_that_it_failed(
+    says: Optional[str], reason: Optional[str]
+):
+    """It leads to the next step, as a success does: nobody but the application can tell. The README says so."""
+    visitor, app = guarded(SHOP)
+
+    def back(environ: Any, start_response: Any) -> list[bytes]:
+        words = [] if says is None else [("Flowguard", says)]
+        start_response("303 See Other", [("Location", environ["HTTP_REFERER"]), ("Content-Type", "text/html"), *words])
+        return [b""]
+
+    app.answers["POST /shipping"] = back
+    visitor.get("/cart")
+    visitor.get("/shipping")
+    visitor.post("/shipping", HTTP_REFERER=f"http://{HOST}/pay")
+    assert visitor.get("/pay").reason == reason
+
+
 @pytest.mark.parametrize("location", ["done", "./done", "../shop/done"])
 @pytest.mark.parametrize("again", ["/shop/pay", "/shop/pay/", "/quick"])
 def test_a_second_click_on_another_path_of_the_step_goes_where_the_first_led(location: str, again: str):
