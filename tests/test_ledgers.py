@@ -718,10 +718,10 @@ def test_a_file_that_vanishes_is_made_again_and_all_use_the_new_one(path: Path) 
 
 
 @pytest.mark.parametrize("end", ["-wal", "-shm"])
-def test_what_lies_beside_a_file_that_was_taken_away_is_not_believed(path: Path, end: str) -> None:
-    beside = path.with_name(path.name + end)
-    with beside.open("wb") as left_over:
-        assert write(SqliteLedger(path))
+def test_what_lies_beside_a_file_that_was_taken_away_is_not_believed(
+        path: Path, file_ledger: SqliteLedger, end: str) -> None:
+    with path.with_name(path.name + end).open("wb") as left_over:
+        assert write(file_ledger)
         assert os.fstat(left_over.fileno()).st_nlink == 0
 
 
