@@ -622,6 +622,10 @@ def test_durable_writes_reach_the_disk_first(path: Path, durable: bool, level: i
         assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
+def test_unless_it_is_asked_for_writes_are_not_durable(path: Path) -> None:
+    assert SqliteLedger(path).durable is False
+
+
 def test_a_server_that_changes_its_directory_keeps_its_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     ledger: Any = open_ledger("sqlite:///ledger.db")
@@ -702,6 +706,18 @@ def test_while_another_holds_the_file_it_can_be_read_but_not_written(path: Path,
     assert caught.value.ledger == f"sqlite:///{path}"
     assert caught.value.cause == "database is locked"
     assert write(file_ledger, "new")
+
+
+def test_who_writes_waits_until_another_has_written(
+        path: Path, file_ledger: SqliteLedger, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(file_ledger)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        waited = []
+        with monkeypatch.context() as patched:
+            patched.setattr(time, "sleep", lambda seconds: waited.append(other.execute("COMMIT")))
+            assert write(file_ledger, "new")
+    assert len(waited) == 1
 
 
 def test_a_file_that_vanishes_is_made_again_and_all_use_the_new_one(path: Path) -> None:
@@ -1499,6 +1515,12 @@ def test_only_of_what_a_server_tells_in_time_anybody_is_warned(
     with caplog.at_level(logging.WARNING, "flowguard.ledger"):
         RedisLedger(ListedClient(ROW, **memory), monotonic=lambda: next(times)).read("k", now=NOW)
     assert len(caplog.records) == warnings
+
+
+def test_whatever_comes_of_the_question_how_it_forgets_the_ledger_works() -> None:
+    client = ListedClient(ROW)
+    client.info = lambda section: client.hmget()  # type: ignore[method-assign]  # there is no answer in its list
+    assert RedisLedger(client).read("k", now=NOW) == Record("t", 1, None)
 
 
 @pytest.mark.parametrize(("url", "limits"), [
