@@ -97,7 +97,8 @@ def destination(location: str, base: Mapping[str, Any], lookup: Lookup) -> Desti
     below = path[len(mount) :] or "/"
     place = lookup(below, parts.query)
     readable = below.encode("latin-1").decode("utf-8", "replace")
-    return Destination(place.name if place.is_state else None, url, readable, parts.query, place.values)
+    state, companion = (place.name, None) if place.is_state else (None, place.name)
+    return Destination(state, url, readable, parts.query, place.values, companion)
 
 
 def rooted(location: str, base: Mapping[str, Any]) -> str:

@@ -132,11 +132,12 @@ def answer(refused: Refused, environ: Environ, how: str = AUTO, texts: Texts = N
 def answer_to(refused: Refused, reader: Reader, how: str = AUTO, texts: Texts = NO_TEXTS) -> Response:
     """The table above. The same for the same arguments."""
     said = Words(reader.lang, texts)
-    onward = _onward(refused)
+    onward = _open_now(refused)
     if onward is None or not _redirects(refused, how):
         refused = refused._replace(looping=False)
     elif not refused.looping:
         return _see_other(refused, said, onward)
+    onward = _result(refused) or onward
     if refused.form is Form.OTHER:
         return _problem(refused, said, _hand_over(refused, reader, onward))
     return _page(refused, said, onward)
@@ -150,21 +151,24 @@ def _redirects(refused: Refused, how: str) -> bool:
     return how == REDIRECT or (refused.reason in AGAIN and not refused.uncertain)
 
 
-def _onward(refused: Refused) -> Optional[str]:
-    """The URL of the way on, if there is one that a GET can take."""
-    return _result(refused) or (local(refused.target) if refused.redirects else None)
+def _open_now(refused: Refused) -> Optional[str]:
+    """The URL of the way on, if there is one that a GET can take at once: nobody is redirected to a page that opens only
+    when another submission has counted."""
+    return _led(refused) or (local(refused.target) if refused.redirects else None)
 
 
 def _result(refused: Refused) -> Optional[str]:
     """Where an earlier submission led, or will lead when it has counted."""
-    if refused.reason == Reason.BUSY:
-        return local(refused.then)
+    return local(refused.then) if refused.reason == Reason.BUSY else _led(refused)
+
+
+def _led(refused: Refused) -> Optional[str]:
     return foreign(refused.led) if refused.submission and refused.reason in AGAIN else None
 
 
 def _see_other(refused: Refused, said: Words, onward: str) -> Response:
     situation = _situation(refused)
-    link = Link(onward, said.phrase(_onward_text(refused)))
+    link = Link(onward, said.phrase(_onward_text(refused, onward)))
     page = Page(said.lang, said.title(situation), said.text(situation), links=(link,))
     headers = [("Location", onward), *_page_headers(said)]
     return _refusal("303 See Other", refused, headers, render_redirect(page))._replace(redirected=True)
@@ -286,15 +290,15 @@ def _waiting(said: Words, seconds: int) -> Phrase:
 def _links(refused: Refused, said: Words, onward: Optional[str]) -> tuple[Link, ...]:
     links = {}
     if onward is not None:
-        links[onward] = said.phrase(_onward_text(refused))
+        links[onward] = said.phrase(_onward_text(refused, onward))
     start = local(refused.start) if refused.stuck or refused.uncertain or refused.looping else None
     if start is not None:
         links.setdefault(start, said.phrase("begin"))
     return tuple(Link(href, text) for href, text in links.items())
 
 
-def _onward_text(refused: Refused) -> str:
-    if _result(refused) is not None:
+def _onward_text(refused: Refused, onward: str) -> str:
+    if onward == _result(refused):
         return "result"
     return "begin" if refused.current is None else "go_on"
 

@@ -147,16 +147,17 @@ class Refuser:
         return max(1, -(-left // 1000))
 
     def _led(self, asked: Asked, judged: Judged, refusal: Refusal) -> Optional[str]:
-        """Where the first submission led, if a GET there would pass or it is no state of this flow."""
+        """Where the first submission led, if a GET there would pass or it is none of this flow's pages."""
         led = judged.held.led
         if led is None or led.state != refusal.state or refusal.reason not in refusals.AGAIN:
             return None
         to = destination(led.location, asked.environ, self._kit.lookup)
-        if to.state is None:
+        name = to.state or to.companion
+        if name is None:
             return led.location
-        there = Attempt(to.state, False, asked.now, values=to.values, agrees=quietly(judged.attempt.agrees))
+        there = Attempt(name, False, asked.now, values=to.values, agrees=quietly(judged.attempt.agrees))
         would_pass = isinstance(decide(self._flow, judged.run, there), Passage)
-        return led.location if would_pass and self._flow.states[to.state].get else None
+        return led.location if would_pass and (to.state is None or self._flow.states[name].get) else None
 
     # --- who says it --------------------------------------------------------------------------------------------
 

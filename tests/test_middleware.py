@@ -1329,6 +1329,17 @@ def test_where_the_led_answer_is_no_use_a_duplicate_goes_to_the_target():
     assert visitor.post("/b").location == "/c"  # a GET of /a would not pass any more
 
 
+@pytest.mark.parametrize(("within", "location"), [("/pay", "/receipt"), ("/cart", "/done")])
+def test_a_duplicate_goes_to_a_companion_only_if_that_is_open(within: str, location: str):
+    receipt = {"within": [within]}
+    visitor, app = shop(*WALK[:4], paths={"/pay": {"to": ["/done"], "once": True, "accept": ["/receipt"]},
+                                          "/receipt": receipt})  # fmt: skip
+    app.answers["POST /pay"] = led("/receipt")
+    go(visitor, "POST /pay")
+    assert visitor.post("/pay").location == location
+    go(visitor, f"GET {location}")
+
+
 @pytest.mark.parametrize(("size", "kept"), [(2000, True), (2001, False)])
 def test_where_a_submission_led_is_kept_up_to_2000_characters(size: int, kept: bool):
     to = "https://pay.example/" + "x" * (size - 20)

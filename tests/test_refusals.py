@@ -111,6 +111,12 @@ def test_a_visit_of_a_page_that_is_not_open_yet_waits_there(how):
     assert header(answer(busy, environ(), how), "Refresh") == "5; url=/shop/done"
 
 
+def test_a_form_that_is_sent_meanwhile_is_redirected_to_what_is_open_now():
+    busy = SENT._replace(reason="busy", then="/shop/done")
+    assert said(busy, "redirect") == REDIRECTED
+    assert header(answer(busy, environ(), "auto"), "Refresh") == "5; url=/shop/done"
+
+
 @pytest.mark.parametrize("reason", [reason for reason in (*OTHERS, *AGAIN) if reason != "busy"])
 @pytest.mark.parametrize(
     ("how", "expected"), [("auto", REDIRECTED), ("redirect", REDIRECTED), ("conflict", PAGE)], ids=HOWS

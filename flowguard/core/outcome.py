@@ -43,6 +43,7 @@ class Destination(NamedTuple):
 
     state: the state of this flow that a GET there would ask for, or None. values: that path's variables.
     path, query: below the mount point on the same host; path is None for anything else. url: the whole of it.
+    companion: the one that a GET there would ask for, which is no state.
     """
 
     state: Optional[str]
@@ -50,6 +51,7 @@ class Destination(NamedTuple):
     path: Optional[str] = None
     query: str = ""
     values: Values = ()
+    companion: Optional[str] = None
 
 
 class Answer(NamedTuple):
