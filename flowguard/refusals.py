@@ -152,8 +152,8 @@ def _redirects(refused: Refused, how: str) -> bool:
 
 
 def _open_now(refused: Refused) -> Optional[str]:
-    """The URL of the way on, if there is one that a GET can take at once: nobody is redirected to a page that opens only
-    when another submission has counted."""
+    """The URL of the way on, if there is one that a GET can take at once: nobody is redirected to a page that opens
+    only when another submission has counted."""
     return _led(refused) or (local(refused.target) if refused.redirects else None)
 
 
