@@ -13,6 +13,7 @@ import hashlib
 import re
 from binascii import b2a_base64
 from hmac import compare_digest
+from itertools import islice
 from typing import NamedTuple, Optional, Sequence, Union
 
 from itsdangerous import Signer
@@ -176,7 +177,7 @@ class Cookie:
         """
         if self._needle not in header:
             return ABSENT
-        return self._newest([token for _, token in self._pattern.findall(header)])
+        return self._newest([match[2] for match in islice(self._pattern.finditer(header), MAX_CANDIDATES)])
 
     def every(self, header: str) -> list[Found]:
         """All runs of this flow in a Cookie header."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Iterable, NamedTuple, Optional, Sequence
 
 from flowguard.paths import DOTS, SLASH
-from flowguard.spelling import FILTER, MANY, ODD, fold, literal, readings, spell
+from flowguard.patterns import Keys
+from flowguard.spelling import FILTER, MANY, ODD, Entangled, Folded, fold, is_spelled, readings
 from flowguard.wire import native, raw
 
 
@@ -37,6 +38,10 @@ class _Post:
         self.plain = b"".join([b"/" + segment for segment in self.key]) + b"/"
         self._paths = {native(twin) for path in fence.open for twin in (path.rstrip("/"), f"{path.rstrip('/')}/")}
         self._below = tuple(native(path) for path in fence.open if path.endswith("/") and path != "/")
+
+    def covers(self, keys: Keys, count: int) -> bool:
+        """Is a path of *count* segments under it?"""
+        return count >= len(self.key) and all(keys[place] == segment for place, segment in enumerate(self.key))
 
     def opens(self, path_info: str, plain: bool) -> bool:
         below = path_info.startswith(self._below) and (plain or _has_one_reading(path_info))
@@ -67,9 +72,12 @@ class Fences:
 
     def _over_any_reading(self, data: bytes) -> Optional[_Post]:
         """The innermost fence over any reading of a path."""
-        deepest = len(self._posts[0].key)
-        keys = {tuple(literal(segment) for segment in segments[:deepest]) for segments, _ in readings(data, MANY)}
-        return next((post for post in self._posts for key in keys if key[: len(post.key)] == post.key), None)
+        folded = Folded()
+        try:
+            paths = [(folded.of(segments), len(segments)) for segments, _ in readings(data, MANY)]
+        except Entangled:
+            return self._posts[-1]
+        return next((post for post in self._posts for keys, count in paths if post.covers(keys, count)), None)
 
 
 def _has_one_reading(path_info: str) -> bool:
@@ -77,4 +85,4 @@ def _has_one_reading(path_info: str) -> bool:
         text = path_info.encode("latin-1").decode()
     except UnicodeError:
         return False
-    return spell(text) == text
+    return is_spelled(text)

@@ -36,8 +36,9 @@ def is_utf8(data: bytes) -> bool:
 
 # In these, a byte below 128 is the ASCII character: a name or value in ASCII has one spelling.
 _CHARSET = re.compile(rb"utf-?8|(?:us-)?ascii|latin-?1|iso-8859-\d+|(?:windows|cp)-?125\d|koi8-[ru]", re.IGNORECASE)
-_CHARSET_FIELD = b"_charset_"  # browsers tell the form's charset in a hidden field of this name (HTML, 4.10.22.4)
+CHARSET_FIELD = b"_charset_"  # browsers tell the form's charset in a hidden field of this name (HTML, 4.10.22.4)
 
+MAX_KIND = 1_000  # characters of a Content-Type, several times what a boundary and a charset need
 _KIND = re.compile(r"\s*(application/x-www-form-urlencoded|multipart/form-data)\s*((?:;.*)?)", re.IGNORECASE)
 # No comma: where two Content-Types were joined by one, it stands in the middle of a value.
 _ATTRIBUTE = re.compile(r""";\s*(charset|boundary)=(?:"([^"\\,]*)"|([^\s;,"'\\]+))\s*""", re.IGNORECASE)
@@ -75,14 +76,14 @@ def _pair(piece: bytes) -> Field:
 
 
 def _checked(name: bytes, value: Optional[bytes]) -> Field:
-    if name == _CHARSET_FIELD and not (value is not None and _CHARSET.fullmatch(value)):
+    if name == CHARSET_FIELD and not (value is not None and _CHARSET.fullmatch(value)):
         raise Doubtful
     return Field(name, value)
 
 
 def form(data: Data, content_type: str) -> Iterator[Field]:
     """The fields of a form. Raises Doubtful where its Content-Type is none of a form, or none that is certain."""
-    kind = _KIND.fullmatch(content_type)
+    kind = _KIND.fullmatch(content_type) if len(content_type) <= MAX_KIND else None
     if kind is None:
         raise Doubtful
     attributes = _attributes(kind[2])

@@ -18,6 +18,8 @@ from flowguard.core.passage import Reason
 WINDOW = 10  # seconds: in which three redirects make a loop (CONTRACT 5)
 LIMIT = 3  # redirects: the next answer is a page
 
+MAX_HEADER = 16_384  # characters of a Cookie header in which a note is looked for: twice what most servers take
+
 _REASONS = frozenset(reason.value for reason in Reason)
 
 
@@ -58,7 +60,7 @@ class Notes:
 
         A time as far ahead counts as well: hosts' clocks differ.
         """
-        header = environ.get("HTTP_COOKIE", "")
+        header = environ.get("HTTP_COOKIE", "")[:MAX_HEADER]
         if self._name not in header:
             return NO_NOTE
         match = self._pattern.search(header)

@@ -11,12 +11,12 @@ non-ASCII) by its folded form. Nothing is remembered between requests.
 from __future__ import annotations
 
 import re
-from typing import Any, Mapping, NamedTuple, Optional, Sequence, Union
+from typing import Any, Iterator, Mapping, NamedTuple, Optional, Sequence, Union
 from urllib.parse import quote
 
 from flowguard.core.run import MAX_VALUE
-from flowguard.patterns import MAX_PATH, Hit, Node, Part, Pattern, TooLong
-from flowguard.spelling import FILTER, LONG, MANY, ODD, Reading, fold, literal, readings, spell
+from flowguard.patterns import MAX_PATH, Hit, Keys, Node, Part, Pattern, TooLong
+from flowguard.spelling import FILTER, LONG, MANY, ODD, Entangled, Folded, Reading, fold, readings, spell
 from flowguard.wire import native
 
 __all__ = ["MAX_PATH", "MAX_VALUE", "Answer", "Found", "Misspelt", "PathTable", "TooLong", "problems"]
@@ -60,6 +60,7 @@ class PathTable:
         self._anchors: dict[int, set[bytes]] = {}
         self._declared: dict[str, Found] = {}  # static rules, as PATH_INFO spells them
         self._folded: dict[bytes, Pattern] = {}  # static rules, by their folded segments
+        self._beginnings: set[bytes] = set()  # of static rules, folded, segment by segment
         self._suspects: set[bytes] = set()  # what a plain path folds to, if it may be a static rule
         self._depth = 0  # the most segments that a rule fixes
         self._endless = False  # whether a rule has a `path` variable
@@ -87,6 +88,7 @@ class PathTable:
         key = fold(bare)
         self._depth = max(self._depth, key.count(b"/"))
         self._folded.setdefault(key, pattern)
+        self._beginnings.update(_beginnings(key))
         self._suspects.update((key, key + b"/"))
         found = Found(pattern.index, {}, ())
         self._declared[native(rule)] = found
@@ -123,24 +125,32 @@ class PathTable:
         return _answer(self._walk(segments, slash, keys[1:]), path)
 
     def _search(self, raw: bytes, again: bool = True) -> Optional[Answer]:
-        """`find` for an odd path: every reading of it counts, and one that is another rule's counts more.
+        """`find` for an odd path: every reading of it counts, and one that is another rule's counts more. A path that
+        is too entangled to be read passes no more than one that is too long.
 
         again: look whether the declared spelling is still odd (its values may be), so that it is one hop away.
         """
-        text, hit = self._exact(raw)
+        folded = Folded()
+        text, hit = self._exact(raw, folded)
         if text is not None and len(text) <= LONG and spell(text) == text:  # all readings are this one
             return _answer(hit, text)
         own = hit.pattern if text is not None and isinstance(hit, Hit) and _as_declared(hit, text) else None
-        for reading in readings(raw, MANY if self._endless else self._depth):
-            other = self._match(reading)
-            if isinstance(other, Hit) and other.pattern is not own:
-                answer = self._search(_bytes(other), again=False) if again else None
-                return answer if isinstance(answer, Misspelt) else _misspelt(other)
-            if isinstance(other, TooLong) and (own is None or other.index != own.index):
-                return other
+        try:
+            for other in self._others(raw, own, folded):
+                answer = self._search(_bytes(other), again=False) if again and isinstance(other, Hit) else None
+                return answer if isinstance(answer, Misspelt) else _told(other)
+        except Entangled:
+            return TooLong(0) if self._patterns else None
         return None if own is None else _answer(hit, text or "")
 
-    def _exact(self, raw: bytes) -> tuple[Optional[str], Union[Hit, TooLong, None]]:
+    def _others(self, raw: bytes, own: Optional[Pattern], folded: Folded) -> Iterator[Union[Hit, TooLong]]:
+        """What the readings of a path are, but for its *own* rule's."""
+        for reading in readings(raw, MANY if self._endless else self._depth):
+            other = self._match(reading, folded)
+            if other is not None and (own is None or _index(other) != own.index):
+                yield other
+
+    def _exact(self, raw: bytes, folded: Folded) -> tuple[Optional[str], Union[Hit, TooLong, None]]:
         """The text of a path, and what matches it as it stands; None if there is no such text."""
         try:
             text = raw.decode()
@@ -150,21 +160,30 @@ class PathTable:
             return None, None
         segments = text[1:].split("/")
         slash = not segments[-1]
-        return text, self._match(Reading(segments[:-1] if slash else segments, slash))
+        return text, self._match(Reading(segments[:-1] if slash else segments, slash), folded)
 
-    def _match(self, reading: Reading) -> Union[Hit, TooLong, None]:
+    def _match(self, reading: Reading, folded: Folded) -> Union[Hit, TooLong, None]:
         """The rule that a reading is, in werkzeug's order."""
         segments, slash = reading
         if len(segments) > self._depth and not self._endless:
             return None
-        keys = [literal(segment) for segment in segments[: self._depth]]
-        static = self._folded.get(b"".join([b"/" + key for key in keys])) if len(segments) <= self._depth else None
+        keys = folded.of(segments)
+        static = self._static(keys, len(segments))
         if static is None:
             return self._walk(segments, slash, keys)
         hit = self._root.walk(segments, True, keys) if slash and not static.branch else None
         return hit or Hit(static, {}, ())
 
-    def _walk(self, segments: Sequence[str], slash: bool, keys: Sequence[bytes]) -> Union[Hit, TooLong, None]:
+    def _static(self, keys: Keys, count: int) -> Optional[Pattern]:
+        """The static rule of *count* segments."""
+        path = b""
+        for place in range(count):
+            path += b"/" + keys[place]
+            if path not in self._beginnings:
+                return None
+        return self._folded.get(path)
+
+    def _walk(self, segments: Sequence[str], slash: bool, keys: Keys) -> Union[Hit, TooLong, None]:
         hit = self._root.walk(segments, slash, keys)
         hit = self._root.walk(segments, False, keys) if hit is None and slash else hit
         return self._root.walk(segments, False, keys, parsing=True) if hit is None and self._parsing else hit
@@ -198,6 +217,22 @@ def _answer(hit: Union[Hit, TooLong, None], path: str) -> Optional[Answer]:
     if not _as_declared(hit, path):
         return _misspelt(hit)
     return Found(hit.pattern.index, hit.args, tuple(zip(hit.pattern.names, hit.texts)))
+
+
+def _beginnings(key: bytes) -> Iterator[bytes]:
+    """Of a folded path, after each of its segments."""
+    place = len(key)
+    while place > 0:
+        yield key[:place]
+        place = key.rfind(b"/", 0, place)
+
+
+def _index(hit: Union[Hit, TooLong]) -> int:
+    return hit.pattern.index if isinstance(hit, Hit) else hit.index
+
+
+def _told(hit: Union[Hit, TooLong]) -> Union[Misspelt, TooLong]:
+    return _misspelt(hit) if isinstance(hit, Hit) else hit
 
 
 def _bytes(hit: Hit) -> bytes:

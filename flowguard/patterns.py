@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from functools import cached_property, lru_cache
-from typing import Any, Callable, Iterable, Iterator, NamedTuple, Optional, Sequence, Union
+from typing import Any, Callable, Iterable, Iterator, NamedTuple, Optional, Protocol, Sequence, Union
 from uuid import UUID
 
 from werkzeug.routing import (
@@ -269,6 +269,13 @@ def _joints(tokens: Sequence[Token]) -> int:
     return joints
 
 
+class Keys(Protocol):
+    """The segments of a path, folded: what a rule's literals are looked up by."""
+
+    def __getitem__(self, place: int, /) -> bytes:
+        """The segment at *place*, from 0 on."""
+
+
 class Node:
     """The patterns that begin alike, by their next segment."""
 
@@ -313,7 +320,7 @@ class Node:
         return self._choice
 
     def walk(
-        self, segments: Sequence[str], slash: bool, keys: Sequence[bytes], parsing: bool = False, depth: int = 0,
+        self, segments: Sequence[str], slash: bool, keys: Keys, parsing: bool = False, depth: int = 0,
         texts: tuple[str, ...] = (),
     ) -> Union[Hit, TooLong, None]:  # fmt: skip
         """The first pattern, in werkzeug's order, that a reading matches from *depth* on.

@@ -5,7 +5,8 @@ left-over percent-encoding, compatibility forms of Unicode and case. One normal 
 application that keeps `;x` as an order's id reads a path otherwise than one that cuts it. So `readings` lists every
 reading that some application may have, the most thorough one first, and `flowguard.paths` matches each of them.
 
-Every step is linear in the path, and the number of readings is bounded (`LONG`).
+No path costs more than about a millisecond: every step is linear, what a step does to each of ten thousand places is
+done by the C of `re`, `bytes` and `str`, and what the readings come to is bounded (`WORK`).
 """
 
 from __future__ import annotations
@@ -13,18 +14,29 @@ from __future__ import annotations
 import re
 import string
 import unicodedata
-from typing import Callable, Iterable, Iterator, NamedTuple, Optional
+from typing import Callable, Iterator, NamedTuple, Optional, Sequence
 from urllib.parse import unquote_to_bytes
 
 # How an application may read a path by doing one thing to it is always looked at; what comes of several together is
-# looked at for paths of up to LONG characters, and for MIXED characters in all: the rest is padding, and no request may
-# cost much more than a millisecond.
+# looked at for paths of up to LONG characters: the rest is padding.
 LONG = 256
-MIXED = 16 * LONG
 # NFKC sorts runs of combining marks by insertion, in quadratic time: longer segments are compared as they are.
-NFKC_MAX = 128  # characters of one segment
+NFKC_MAX = 64  # characters of one segment
 # How often what Unicode's normal form, or the loss of invisible characters, makes of a text is decoded again.
 ROUNDS = 3
+# Escapes that others hide are undone this often by a quick pass over all of them, what is left then one by one: in a
+# text of at most SHORT characters, for it takes half a microsecond each.
+LEVELS = 2
+SHORT = 4 * LONG
+# What the readings of a path may come to, all of them together, in units of about ten nanoseconds. Whatever is odd in
+# one or two ways is far below it; what a path comes to that is odd in every way can't be told in a millisecond, and
+# nobody means well who writes it.
+WORK = 45_000
+TEXT, CHARACTER = 500, 4  # to make a text; its characters, if there are others than ASCII
+SEGMENT, PLACE = 3, 8  # to part it: the segments; where it is cut, or gone through
+READING, LOOK_UP = 800, 6  # to look a reading up; its characters, of which a rule has few
+# Runs of characters, each of which has another normal form, that are written out in a text longer than SHORT.
+RUNS = SHORT // 2
 
 NOTHING = b"%"  # what no literal folds to
 MANY = 1 << 20  # segments: no limit
@@ -63,23 +75,46 @@ _INVISIBLE = re.compile(
 )
 _PLAIN = re.compile(r"[A-Za-z0-9_.~!$&'()*+,:=@-]*")
 _SPELLED = re.compile(r"/|(?:/[A-Za-z0-9_~!$&'()*+,:=@-][A-Za-z0-9_.~!$&'()*+,:=@-]*)+/?")
+_CONTROLS = bytes([*range(0x20), 0x7F])
 _HEX = {f"{byte:{form}}".encode(): bytes([byte]) for byte in range(256) for form in ("02x", "02X")}
 _HEX.update({f"{a}{b}".encode(): bytes([int(a + b, 16)]) for a in "abcdefABCDEF" for b in "abcdefABCDEF"})
 _CHAIN = re.compile(rb"%(?:25)+(?=[0-9A-Fa-f]{2})")
-_ESCAPED = re.compile(rb"%[0-9A-Fa-f]{2}")
+_ESCAPED = re.compile(rb"%(?=[0-9A-Fa-f]{2})")
 _ESCAPE = re.compile("%[0-9A-Fa-f]{2}")
-# Short segments, a few at a time, or a long one. Two ligatures are whole sentences, of up to 18 characters: they stay
-# as they are, for a rule's literal has no spaces.
-_RUNS = re.compile(f"[\ufdfa\ufdfb]+|(?:[^/\ufdfa\ufdfb]{{0,{NFKC_MAX}}}/){{1,16}}|[^/\ufdfa\ufdfb]+")
-_SPACE = re.compile(r"\s")
+# Short segments, a few at a time, or a long one.
+_RUNS = re.compile(f"(?:[^/]{{0,{NFKC_MAX}}}/){{1,16}}|[^/]+")
+# Two ligatures are whole sentences, of up to 18 characters, and no literal of a rule, for they have spaces: they are
+# not written out, and another character that none has takes their place.
+_LIGATURES = "\ufdfa\ufdfb"
+_NO_LITERAL = "\ue000"
 _TAIL = re.compile("[#?].*", re.DOTALL)
 _PARAMETERS = re.compile(";[^/]*")
 _SCHEME = re.compile("[A-Za-z][A-Za-z0-9+.-]*:")
 # ASCII that is written in more bytes than it needs; strict decoders refuse it, lax ones don't.
 _OVERLONG = re.compile(rb"[\xc0\xc1][\x80-\xbf]|\xe0[\x80\x81][\x80-\xbf]|\xf0\x80[\x80\x81][\x80-\xbf]")
-# What NFKC turns into a slash or a backslash: they part segments, so they come before the segments are normalised.
-_SLASHLIKE = re.compile("[\u2100\u2101\u2105\u2106\uff0f\ufe68\uff3c]")
-_SLASHES = {ord(char): unicodedata.normalize("NFKC", char) for char in "\u2100\u2101\u2105\u2106\uff0f\ufe68\uff3c"}
+# Where Unicode has the characters whose normal form holds ASCII: slashes, dots, percent signs and digits among them.
+_BLOCKS = (
+    (0xA0, 0xBE), (0x132, 0x17F), (0x1C4, 0x1F3), (0x2B0, 0x2E3), (0x37A, 0x385), (0x1D2C, 0x1DBB), (0x1E9A, 0x1E9A),
+    (0x1FBD, 0x20A8), (0x2100, 0x2189), (0x2460, 0x24EA), (0x2A74, 0x2A76), (0x2C7C, 0x2C7D), (0x3000, 0x3000),
+    (0x309B, 0x309C), (0x3200, 0x325F), (0x32B1, 0x32CF), (0x3358, 0x33FF), (0xA7F2, 0xA7F4), (0xFB00, 0xFB29),
+    (0xFC5E, 0xFC63), (0xFDFC, 0xFE7E), (0xFF01, 0xFF5E), (0xFFE3, 0xFFE3), (0x107A5, 0x107A5), (0x1D400, 0x1D6A3),
+    (0x1D7CE, 0x1D7FF), (0x1F100, 0x1F190), (0x1FBF0, 0x1FBF9),
+)  # fmt: skip
+
+
+def _compatible() -> dict[int, str]:
+    """A `str.translate` table: the normal forms that hold ASCII."""
+    chars = [chr(code) for first, last in _BLOCKS for code in range(first, last + 1)]
+    normal = {ord(char): unicodedata.normalize("NFKC", char) for char in chars}
+    return {code: form for code, form in normal.items() if form != chr(code) and any(map(str.isascii, form))}
+
+
+_COMPATIBLE = _compatible()
+# As `re` finds them quickly: one by one up to U+FFFF, and in blocks above.
+_COMPATIBLES = re.compile("[{}{}]+".format(
+    "".join(chr(code) for code in _COMPATIBLE if code < 0x10000),
+    "".join(f"{chr(first)}-{chr(last)}" for first, last in _BLOCKS if first > 0xFFFF),
+))  # fmt: skip
 
 
 def fold(text: str) -> bytes:
@@ -93,9 +128,36 @@ def literal(segment: str) -> bytes:
     """`fold` of a segment that may still be odd: compared with a rule's literal, it is cleaned on its own."""
     if _PLAIN.fullmatch(segment):
         return fold(segment)
-    if len(segment) > 4 * LONG:  # padded: the thorough reading has it without
+    if len(segment) > SHORT:  # padded: the thorough reading has it without
         return NOTHING
-    return fold(_PARAMETERS.sub("", _TAIL.sub("", thorough(segment))).strip())
+    try:
+        return fold(_PARAMETERS.sub("", _TAIL.sub("", thorough(segment))).strip())
+    except Entangled:  # so is the whole path
+        return NOTHING
+
+
+class Folded:
+    """The segments of a path's readings, folded when they are asked for, and each once: most rules ask for few."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, bytes] = {}
+
+    def of(self, segments: Sequence[str]) -> _Keys:
+        return _Keys(segments, self._known)
+
+
+class _Keys:
+    __slots__ = ("_known", "_segments")
+
+    def __init__(self, segments: Sequence[str], known: dict[str, bytes]) -> None:
+        self._segments, self._known = segments, known
+
+    def __getitem__(self, place: int, /) -> bytes:
+        segment = self._segments[place]
+        key = self._known.get(segment)
+        if key is None:
+            key = self._known[segment] = literal(segment)
+        return key
 
 
 def spell(path: str) -> str:
@@ -103,43 +165,89 @@ def spell(path: str) -> str:
     if _SPELLED.fullmatch(path):
         return path
     text = _TAIL.sub("", thorough(path))
-    return "/" + "/".join(_trimmed(text) or ()) + "/" * (text.endswith("/") and text.strip("/") != "")
+    spelled = "/" + "/".join(_trimmed(text) or ()) + "/" * (text.endswith("/") and text.strip("/") != "")
+    return _normalised(spelled)
+
+
+def is_spelled(path: str) -> bool:
+    """Is that how *path* is spelled? The same as to compare, but for what the normal form of a long path would cost."""
+    return unicodedata.is_normalized("NFKC", path) and spell(path) == path
 
 
 # --- texts ----------------------------------------------------------------------------------------------------------
 
 
+class Entangled(ValueError):
+    """Nobody can tell in a millisecond how a text may be read."""
+
+
 def thorough(text: str) -> str:
-    """*text* without anything that some application undoes or drops, but for dots, parameters and edge spaces."""
+    """*text* without anything that some application undoes or drops, but for dots, parameters and edge spaces; of
+    Unicode's compatibility forms, those that hold ASCII (`fold` sees to the others). Raises Entangled."""
     text = _visible(text)
-    for _ in range(ROUNDS):
+    for number in range(ROUNDS):
         if not _ESCAPE.search(text):
             break
+        if number and len(text) > SHORT:
+            raise Entangled
         text = _visible(unquote(text.encode("utf-8", "surrogatepass")).decode("utf-8", "ignore"))
     return text
 
 
 def _visible(text: str) -> str:
-    return _nfkc(_INVISIBLE.sub("", text)).replace("\\", "/")
+    text = _seen(text)
+    if not text.isascii():
+        text, runs = _COMPATIBLES.subn(_written_out, text, RUNS)
+        if runs == RUNS and len(text) > SHORT:
+            raise Entangled
+    return text.replace("\\", "/")
+
+
+def _written_out(match: re.Match[str]) -> str:
+    return match[0].translate(_COMPATIBLE)
+
+
+def _seen(text: str) -> str:
+    """*text* without what nobody sees."""
+    if text.isascii():
+        return text.encode("ascii").translate(None, _CONTROLS).decode("ascii")
+    return _INVISIBLE.sub("", text)
 
 
 def _nfkc(text: str) -> str:
     """NFKC, in linear time."""
     if text.isascii():
         return text
-    if _SLASHLIKE.search(text):
-        text = text.translate(_SLASHES).replace("\\", "/")
-    return "".join(run if _stays(run) else unicodedata.normalize("NFKC", run) for run in _RUNS.findall(text))
+    for ligature in _LIGATURES:
+        text = text.replace(ligature, _NO_LITERAL)
+    runs = _RUNS.findall(text)
+    return "".join([run if len(run) > NFKC_MAX and "/" not in run else _normalised(run) for run in runs])
 
 
-def _stays(run: str) -> bool:
-    return run[0] in "\ufdfa\ufdfb" or (len(run) > NFKC_MAX and "/" not in run)
+def _normalised(text: str) -> str:
+    return unicodedata.normalize("NFKC", text)
 
 
 def unquote(data: bytes) -> bytes:
-    """Percent-decoded until nothing is left to decode, however deep, in one pass from the right."""
+    """Percent-decoded until nothing is left to decode, however deep. Raises Entangled for a long text whose escapes
+    hide more than a few of each other; plain chains such as `%2525252541` are none of these."""
+    for _ in range(LEVELS):
+        if b"%25" in data:
+            data = _CHAIN.sub(b"%", data)
+        # What Python calls `unicode_escape` is a decoder of `\\xHH` and of nothing else that is left.
+        escaped, count = _ESCAPED.subn(rb"\\x", data.replace(b"\\", rb"\\"))
+        if not count:
+            return data
+        data = escaped.decode("unicode_escape").encode("latin-1")
     if not _ESCAPED.search(data):
         return data
+    if len(data) > SHORT:
+        raise Entangled
+    return _unquoted_singly(data)
+
+
+def _unquoted_singly(data: bytes) -> bytes:
+    """The same, in one pass from the right, whatever depends on what."""
     first, *pieces = _CHAIN.sub(b"%", data).split(b"%")
     tail: list[bytes] = []  # what is decoded, the last piece first
     for piece in reversed(pieces):
@@ -211,56 +319,85 @@ View = Callable[[str, int], Optional[list[str]]]
 
 
 def readings(raw: bytes, most: int) -> Iterator[Reading]:
-    """Every distinct reading of a path's bytes that has at most about *most* segments, the most thorough first."""
+    """Every distinct reading of a path's bytes that has at most about *most* segments, the most thorough first.
+    Raises Entangled."""
     seen: set[str] = set()
+    left = WORK
     for text, views in _sources(raw):
+        left -= TEXT + (0 if text.isascii() else CHARACTER * len(text))
         for origin in _origins(text):
             for view in views:
                 segments = view(origin, most)
-                if segments is not None:
-                    joined = "/".join(segments)
-                    if joined not in seen:
-                        seen.add(joined)
-                        yield Reading(segments, origin.endswith("/"))
+                if segments is None:
+                    continue
+                left -= len(origin) + SEGMENT * len(segments) + PLACE * _places(origin)
+                joined = "/".join(segments)
+                if joined not in seen:
+                    left -= READING + LOOK_UP * min(len(joined), LONG)
+                    if left < 0:
+                        raise Entangled
+                    seen.add(joined)
+                    yield Reading(segments, origin.endswith("/"))
+
+
+def _places(text: str) -> int:
+    """Where a text was cut, or gone through, one by one."""
+    return (text.count("/") if "/." in text else 0) + text.count(";")
 
 
 def _sources(raw: bytes) -> Iterator[tuple[str, tuple[View, ...]]]:
     """The texts of a path, and how each is read: first as one application alone would, then the mixtures."""
     full = unquote(raw)
     text = next(_texts(full))
-    yield _TAIL.sub("", thorough(text)), (_trimmed, _merged)
+    whole = _TAIL.sub("", thorough(text))
+    yield whole, (_trimmed, _merged) if _may_be_trimmed(whole) else (_merged,)
     if "\0" in text:  # where a C string ends
         yield _TAIL.sub("", thorough(text.partition("\0")[0])), (_trimmed,)
     first, *others = _texts(raw)
-    yield first, (_merged, _kept)
+    yield first, (_merged, _kept) if "." in first else (_kept,)
     yield from ((other, (_kept,)) for other in others)
-    left = MIXED
     for text in _mixtures(raw, full) if len(raw) <= LONG else ():
-        left -= len(text)
-        if left < 0:
-            break
         yield text, (_trimmed, _merged, _dotted, _kept)
 
 
-def _mixtures(raw: bytes, full: bytes) -> Iterable[str]:
-    plain = [*_texts(full), *_texts(unquote_to_bytes(raw)), *_texts(raw)]
-    plain += [text.replace("\\", "/") for text in plain if "\\" in text]
-    plain += [_normal(cut) for text in plain if not text.isascii() for cut in (text, _PARAMETERS.sub("", text))]
-    whole = [thorough(start) for text in _texts(full) for start in (text, text.partition("\0")[0])]
-    texts = dict.fromkeys(cut for text in (*whole, *plain) for cut in (text, _TAIL.sub("", text)))
-    return dict.fromkeys([*texts, *(_PARAMETERS.sub("", text) for text in texts)])
+def _mixtures(raw: bytes, full: bytes) -> Iterator[str]:
+    """What comes of several things together, each once."""
+    seen: set[str] = set()
+    for text in _starts(raw, full):
+        for begun in (text, _TAIL.sub("", text)):
+            for cut in (begun, _PARAMETERS.sub("", begun)):
+                if cut not in seen:
+                    seen.add(cut)
+                    yield cut
+
+
+def _starts(raw: bytes, full: bytes) -> Iterator[str]:
+    for text in _texts(full):
+        yield thorough(text)
+        if "\0" in text:
+            yield thorough(text.partition("\0")[0])
+    for data in (full, unquote_to_bytes(raw), raw):
+        for text in _texts(data):
+            for turned in (text, text.replace("\\", "/")):
+                yield turned
+                if not turned.isascii():
+                    yield _normal(turned)
+                    yield _normal(_PARAMETERS.sub("", turned))
 
 
 def _normal(text: str) -> str:
-    return unicodedata.normalize("NFKC", "/" * text.startswith("/") + "/".join(_resolved(text.split("/"))))
+    return _nfkc("/" * text.startswith("/") + "/".join(_resolved(text.split("/")) or ()))
+
+
+def _may_be_trimmed(text: str) -> bool:
+    return ";" in text or " " in text
 
 
 def _trimmed(text: str, most: int = MANY) -> Optional[list[str]]:
     """Parameters cut, edges stripped, invisible and empty segments dropped, dots resolved."""
-    text = _PARAMETERS.sub("", _INVISIBLE.sub("", text))
-    if _SPACE.search(text):
-        return _resolved([segment.strip() for segment in text.split("/")])
-    return _merged(text, most)
+    text = _seen(text)
+    text = _PARAMETERS.sub("", text) if ";" in text else text
+    return _resolved(list(map(str.strip, text.split("/"))), most) if " " in text else _merged(text, most)
 
 
 def _merged(text: str, most: int) -> Optional[list[str]]:
@@ -268,7 +405,7 @@ def _merged(text: str, most: int) -> Optional[list[str]]:
     # As many segments are left at least: one for each slash, but for a double one, and two for each that a dot follows.
     if text.count("/") - 2 * (text.count("//") + text.count("/.")) > most + 2:
         return None
-    return _resolved(text.split("/"))
+    return _resolved(text.split("/"), most)
 
 
 def _dotted(text: str, most: int) -> Optional[list[str]]:
@@ -288,16 +425,23 @@ def _kept(text: str, most: int) -> Optional[list[str]]:
     """Slashes merged: what most routers do."""
     if text.count("/") - 2 * text.count("//") > most + 1:
         return None
-    return [segment for segment in text.split("/") if segment]
+    return list(filter(None, text.split("/")))
 
 
-def _resolved(segments: list[str]) -> list[str]:
+def _resolved(segments: list[str], most: int = MANY) -> Optional[list[str]]:
     if "." not in segments and ".." not in segments:
-        return [segment for segment in segments if segment]
+        return list(filter(None, segments))
     kept: list[str] = []
-    for segment in segments:
+    back = 0  # from the right: how many of the segments before are gone back over
+    for segment in reversed(segments):
         if segment == "..":
-            del kept[-1:]
+            back += 1
         elif segment and segment != ".":
-            kept.append(segment)
+            if back:
+                back -= 1
+            elif len(kept) > most:
+                return None
+            else:
+                kept.append(segment)
+    kept.reverse()
     return kept

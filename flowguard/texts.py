@@ -38,6 +38,7 @@ Texts = Mapping[str, Mapping[str, Union[str, Mapping[str, str]]]]
 NO_TEXTS: Texts = {}
 DEFAULT = "en"
 PARTS = ("title", "text")
+MOST = 500  # characters of an Accept-Language that are read
 USUAL = 100  # characters of an Accept-Language, of browsers; what was made of longer ones is not kept
 
 # A language tag, as far as it goes into an attribute and a header (RFC 5646, 2.1).
@@ -249,7 +250,7 @@ def words(accept_language: str, texts: Texts = NO_TEXTS) -> Words:
     """The words in the visitor's language: the best of Accept-Language that there is, by itself or by its primary
     language ("lookup", RFC 4647, 3.4), else English. Does not raise, whatever the header says."""
     best = _best_once if len(accept_language) <= USUAL else _best
-    return Words(best(accept_language, (*BUILT_IN, *texts)), texts)
+    return Words(best(accept_language[:MOST], (*BUILT_IN, *texts)), texts)
 
 
 def _best(accept_language: str, tags: tuple[str, ...]) -> str:
