@@ -6,12 +6,13 @@ import random
 from typing import Any, Mapping, NamedTuple
 
 import pytest
+from test_passage import flow, state
 from visitor import SECRET
 from werkzeug.exceptions import NotFound
 
 import flowguard
 from flowguard import ConfigError, Flow, FlowGuard
-from flowguard.core.lints import lints
+from flowguard.core.lints import Lint, lints
 from flowguard.core.outcome import Answer, settle
 from flowguard.core.passage import NO_RUN, Attempt, Passage, decide
 from flowguard.core.survey import Survey
@@ -220,7 +221,10 @@ def test_a_page_of_the_reset_that_a_rule_takes_is_told():
     ([200], [200], ["accept-rejected"]), ([200], [422], []), (["/thanks"], ["/thanks"], ["accept-rejected"]),
     (["/pay/ok"], ["/pay/*"], ["accept-rejected"]), (["/pay/*"], ["/pay/failed*"], []),
     (["body:Paid"], ["body:Not paid"], []), (["body:Not paid"], ["body:Not"], ["accept-rejected"]),
-    (["/pay?ok=1"], ["/pay"], []), (["/pay?ok=1"], ["/pay*"], ["accept-rejected"]), (["/pay"], ["/pay?ok=0"], []),
+    (["/pay?ok=1"], ["/pay"], ["accept-rejected"]), (["/pay?ok=1"], ["/pay*"], ["accept-rejected"]),
+    (["/pay"], ["/pay?ok=0"], []), (["/pay?ok=1"], ["*ok=1"], []), (["/pay?ok=1"], ["*?ok*"], ["accept-rejected"]),
+    (["https://x.example/?a"], ["https://x.example/"], []),
+    (["https://x.example/?a"], ["https://*"], ["accept-rejected"]),
 ], ids=str)  # fmt: skip
 def test_what_is_accepted_is_in_vain_only_where_all_of_it_is_rejected(accept, reject, found):
     assert ids_of({"/a": {"to": ["/b"], "accept": accept, "reject": reject}, "/b": END}) == found
@@ -259,6 +263,42 @@ def test_the_way_to_a_run_that_is_caught_is_told():
     odd = next(slip for slip in SLIPS if slip.id == "exits-used-up").paths
     (found,) = flowguard.check(odd)
     assert found.what.startswith("after / -> /search -> /result -> /search -> /result, every way out is taken")
+
+
+def found_in(*states: Any, **options: Any) -> list[tuple[str, Any]]:
+    return [(lint.id, lint.state) for lint in lints(Survey(flow(*states), **options))]
+
+
+UNMET = (state("a", "b", start=True), state("b", requires="x|y"), state("x"), state("y"))
+
+
+def test_a_state_that_is_unreachable_for_what_it_requires_is_told_once():
+    assert found_in(*UNMET) == [("unreachable", "x"), ("unreachable", "y"), ("requires-unmet", "b")]
+    assert Lint("requires-unmet", "b", "requires", {"group": "'x' or 'y'"}) in lints(Survey(flow(*UNMET)))
+
+
+def test_nothing_is_said_of_what_is_required_where_not_every_run_was_tried():
+    assert found_in(*UNMET, most=1) == [("unreachable", "x"), ("unreachable", "y")]
+
+
+def test_of_the_runs_that_are_caught_the_one_that_cannot_move_stands_for_all():
+    assert found_in(
+        state("a", "search", start=True), state("search", "result done"), state("result", "mid", repeat=True),
+        state("mid", "search", repeat=True), state("done"),
+    ) == [("exits-used-up", "mid")]  # fmt: skip
+
+
+def test_of_the_runs_that_are_caught_and_go_round_in_circles_the_nearest_stands_for_all():
+    assert found_in(
+        state("a", "key c", start=True), state("key", "c"), state("c", "d end", repeat=True),
+        state("d", "c", repeat=True), state("end", requires="key"),
+    ) == [("stuck", "c")]  # fmt: skip
+
+
+def test_a_state_with_effects_keeps_no_other_from_being_told():
+    assert ("post-only", "c") in found_in(
+        state("a", "b", start=True), state("b", "c", effects=True, get=False), state("c", "d", get=False), state("d")
+    )
 
 
 def test_a_state_behind_a_start_that_only_a_submission_could_begin_too_fast_is_unreachable():

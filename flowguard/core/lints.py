@@ -104,8 +104,9 @@ def _always_rejected(accept: Answers, reject: Answers, everywhere: Answers) -> I
 
 
 def _covers(glob: Glob, other: Glob) -> bool:
-    """A glob with a ``?`` is compared with more of the address than one without."""
-    return glob.matches(other.text) and ("?" in glob.text) <= ("?" in other.text)
+    """On the same host, a glob without a ``?`` is compared with what stands before the query."""
+    compared = other.text if "?" in glob.text else other.text.partition("?")[0]
+    return glob.matches(compared) and (other.text[:1] == "/" or glob.matches(other.text))
 
 
 def _pages(survey: Survey) -> Iterator[Lint]:
