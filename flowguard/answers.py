@@ -56,22 +56,33 @@ class Told(NamedTuple):
 NOTHING_TOLD = Told(NO_ANSWER, None, None, False)
 
 
-def read_answer(
-    status: str, headers: Headers, base: Mapping[str, Any], lookup: Lookup, texts: frozenset[str] = frozenset()
-) -> Told:
-    """One pass over the headers. base: the environ as the request came, to read the Location against. texts: what was
-    found in the answer."""
-    number, html, location, said, cached = status_of(status), False, None, None, False
+# What the guard looks at in an answer's headers: Content-Type and Location, as they stand there; what an overruling
+# header says, in lower case; and whether any says how the answer may be cached.
+Heard = tuple[Optional[str], Optional[str], Optional[str], bool]
+
+
+def hear(headers: Headers) -> Heard:
+    kind = location = said = None
+    cached = False
     for name, value in headers:
         lowered = name.lower()
         if lowered == "content-type":
-            html = value.lower().lstrip().startswith(_PAGES)
+            kind = value
         elif lowered == "location":
             location = value
         elif lowered == "cache-control":
             cached = True
         elif lowered == OVERRULE:
             said = value.strip().lower()
+    return kind, location, said, cached
+
+
+def read_answer(
+    status: str, heard: Heard, base: Mapping[str, Any], lookup: Lookup, texts: frozenset[str] = frozenset()
+) -> Told:
+    """base: the environ as the request came, to read the Location against. texts: what was found in the answer."""
+    kind, location, said, cached = heard
+    number, html = status_of(status), kind is not None and kind.lower().lstrip().startswith(_PAGES)
     overrule = None if said is None else _WORDS.get(said)
     if number not in REDIRECTS or location is None:
         return Told(Answer(number, html, None, overrule, texts), None, said, cached)
@@ -86,7 +97,7 @@ def header_of(headers: Headers, name: str) -> str:
 
 def destination(location: str, base: Mapping[str, Any], lookup: Lookup) -> Destination:
     """Where *location* leads, read as a path below the mount point on the same host (HTTP_HOST, port ignored)."""
-    url = location if location[:1] == "/" and location[1:2] != "/" else _absolute(location, base)
+    url = location if is_local(location) else _absolute(location, base)
     parts = _split(url)
     if parts is None or ((parts.scheme or parts.netloc) and not _same_host(parts.netloc, base)):
         return Destination(None, url)
@@ -108,6 +119,11 @@ def rooted(location: str, base: Mapping[str, Any]) -> str:
     nowhere = f"http://{_NO_HOST}/"
     found = urljoin(nowhere + _here(base).lstrip("/"), location.strip())
     return f"/{found[len(nowhere):].lstrip('/')}" if found.startswith(nowhere) else location
+
+
+def is_local(location: str) -> bool:
+    """Is it a path on the same host, and read by nothing but its text and the mount point?"""
+    return location[:1] == "/" and location[1:2] != "/"
 
 
 def _split(url: str) -> Any:

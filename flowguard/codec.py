@@ -13,7 +13,7 @@ from typing import Callable, Mapping, NamedTuple, Optional, Sequence
 
 from flowguard.core.flow import Definition
 from flowguard.core.graph import bound
-from flowguard.core.run import MAX_VALUE, Run, Values
+from flowguard.core.run import MAX_VALUE, Numbers, Run, Values, numbers_in, with_numbers
 
 WIDTH = 5  # characters of a state's code: 30 bits, so that a thousand states collide once in two thousand flows
 USER = 16  # characters of a user's digest: 96 bits
@@ -63,6 +63,18 @@ class Codec:
         run = _read(text, self._read_way, self._variables.__contains__)
         return run._replace(user="") if run is not None and run.user and not self._bind else run
 
+    def of_way(self, way: str) -> Optional[Run]:
+        """A run of nobody's, at no time, that has come this way (see `apart`)."""
+        return self.decode(f".0.0.0.0.0.{way}")
+
+    def know(self, run: Run, text: str) -> None:
+        """That *run*, which is about to be written, is written like this."""
+        self._last = run, text
+
+    def way(self, run: Run) -> str:
+        """How the way of *run* is written."""
+        return apart(self.encode(run))[HEAD]
+
     def _way(self, flags: str, trail: str, history: str, done: str, spent: str) -> Way:
         return _read_way(flags, trail, history, done, spent, self._known(_width(flags)).get)
 
@@ -107,12 +119,34 @@ class Way(NamedTuple):
     closed: bool
 
 
+HEAD = 6  # fields of what a run has of its own: id, seq, since first, started; and since then, changed and entered
+
+
+def apart(text: str) -> list[str]:
+    """The fields of a run's head, and in one text its way: all the rest, which many runs share."""
+    return text.split(".", HEAD)
+
+
+def numbers_of(head: Sequence[str]) -> Numbers:
+    """What a head says in numbers."""
+    seq, started = int(head[1], 16), int(head[3], 16)
+    return seq, seq - int(head[2], 16), started, started + int(head[4], 16), started + int(head[5], 16)
+
+
+def times(head: Sequence[str]) -> tuple[int, int, int]:
+    """started, changed, entered."""
+    started = int(head[3], 16)
+    return started, started + int(head[4], 16), started + int(head[5], 16)
+
+
+def write_head(id: str, numbers: Numbers) -> str:
+    seq, first, started, changed, entered = numbers
+    return f"{id}.{seq:x}.{seq - first:x}.{started:x}.{changed - started:x}.{entered - started:x}."
+
+
 def _write(run: Run, way_text: Callable[[Way], str]) -> str:
-    start, way = run.started, way_text(Way(run.trail, run.history, run.done, run.spent, run.closed))
-    text = (
-        f"{run.id}.{run.seq:x}.{run.seq - run.first:x}.{start:x}.{run.changed - start:x}.{run.entered - start:x}."
-        f"{way}.{_write_values(run.values) if run.values else ''}"
-    )
+    way = way_text(Way(run.trail, run.history, run.done, run.spent, run.closed))
+    text = f"{write_head(run.id, numbers_in(run))}{way}.{_write_values(run.values) if run.values else ''}"
     return f"{text}.{run.user}" if run.user else text
 
 
@@ -128,12 +162,11 @@ def _read(text: str, way_of: Callable[..., Way], variable: Callable[[str], bool]
     try:
         id_, seq, since, started, changed, entered, flags, trail, history, done, spent, values, *user = text.split(".")
         way = way_of(flags, trail, history, done, spent)
-        count, start = int(seq, 16), int(started, 16)
-        return Run(
-            id_, count, count - int(since, 16), way.trail, way.history, way.done, way.spent,
-            _read_values(values, variable) if values else (), start, start + int(changed, 16),
-            start + int(entered, 16), way.closed, _read_user(user) if user else "",
+        run = Run(
+            "", 0, 0, way.trail, way.history, way.done, way.spent, _read_values(values, variable) if values else (),
+            closed=way.closed, user=_read_user(user) if user else "",
         )  # fmt: skip
+        return with_numbers(run, id_, numbers_of((id_, seq, since, started, changed, entered)))
     except (ValueError, KeyError, IndexError):
         return None
 

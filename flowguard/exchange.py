@@ -7,42 +7,51 @@ with exc_info may still change it.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Iterable, Iterator, Optional, Protocol
+from typing import Any, Callable, Iterable, Iterator, Optional
 
 Headers = list[tuple[str, str]]
 Write = Callable[[bytes], object]
 
 
-class Visit(Protocol):
-    """What a request is to whoever judges its answer."""
+class Call:
+    """A call of a guard, until it returns. A middleware outside may keep its environ, or a copy, for another request:
+    that one is judged anew."""
 
-    def answered(self, status: str, headers: Headers) -> Headers:
-        """The application has started its answer: the headers to send in place of *headers*."""
+    __slots__ = ("guard", "open")
 
-    def settle(self) -> None:
-        """The first byte is about to be sent, or none will come: what was answered counts. Called once."""
-
-    def raised(self) -> None:
-        """The application raised before the first byte. Called once, in place of `settle`."""
-
-    @property
-    def settled_already(self) -> bool:
-        """There is nothing to settle: the answer, as it was started, changes nothing and nobody waits for it."""
+    def __init__(self, guard: object) -> None:
+        self.guard, self.open = guard, True
 
 
 class Exchange:
-    """Calls the application for one visit, and is the answer's iterable where something is still to be settled."""
+    """Calls the application for one request, and is the answer's iterable where something is still to be settled. A
+    subclass says what the answer means. What an instance begins with stands in the class: most never get further."""
 
-    __slots__ = ("_chunks", "_open", "_result", "_start", "_started", "_visit", "_write")
+    settled_already = False  # the answer, as it was started, changes nothing, and nobody waits for it
+    _started = False
+    _unsettled = True
+    _result: Any = None
+    _chunks: Optional[Iterator[bytes]] = None
+    _write: Optional[Write] = None  # the server's, for whoever writes before everything is settled
 
-    def __init__(self, visit: Visit, start_response: Any) -> None:
-        self._visit = visit
+    def __init__(self, start_response: Any) -> None:
         self._start = start_response
-        self._started = False
-        self._open = True  # nothing is settled yet
-        self._result: Any = None
-        self._chunks: Optional[Iterator[bytes]] = None
-        self._write: Optional[Write] = None  # the server's, for whoever writes before everything is settled
+
+    # --- what a subclass says -----------------------------------------------------------------------------------
+
+    def answered(self, status: str, headers: Headers) -> Headers:
+        """The application has started its answer: the headers to send in place of *headers*."""
+        raise NotImplementedError
+
+    def settle(self) -> None:
+        """The first byte is about to be sent, or none will come: what was answered counts. Called once."""
+        raise NotImplementedError
+
+    def raised(self) -> None:
+        """The application raised before the first byte. Called once, in place of `settle`."""
+        raise NotImplementedError
+
+    # --- the call -----------------------------------------------------------------------------------------------
 
     def call(self, app: Any, environ: Any) -> Iterable[bytes]:
         """The answer's body. The application's own iterable, untouched, where nothing has to be settled any more."""
@@ -51,19 +60,20 @@ class Exchange:
         except BaseException:
             self._fail()
             raise
-        if self._started and self._open and type(result) in (list, tuple):
-            self._settle()
-        if not self._open or (self._started and self._visit.settled_already):
+        if self._started and self._unsettled and type(result) in (list, tuple):
+            self._unsettled = False
+            self.settle()
+        if not self._unsettled or (self._started and self.settled_already):
             return result
         self._result = result
         return self
 
     def start_response(self, status: str, headers: Headers, exc_info: Any = None) -> Write:
-        if self._open:
-            headers = self._visit.answered(status, headers)
+        if self._unsettled:
+            headers = self.answered(status, headers)
         self._started = True
         write: Write = self._start(status, headers, exc_info) if exc_info else self._start(status, headers)
-        if not self._open:
+        if not self._unsettled:
             return write
         self._write = write
         return self._settle_and_write
@@ -103,15 +113,15 @@ class Exchange:
                 close()
 
     def _settle(self) -> None:
-        if not self._open:
+        if not self._unsettled:
             return
         if not self._started:
             self._fail()
             return
-        self._open = False
-        self._visit.settle()
+        self._unsettled = False
+        self.settle()
 
     def _fail(self) -> None:
-        if self._open:
-            self._open = False
-            self._visit.raised()
+        if self._unsettled:
+            self._unsettled = False
+            self.raised()

@@ -14,12 +14,12 @@ from flowguard import refusals, replies
 from flowguard.body import hand_over_body
 from flowguard.config import Plan
 from flowguard.cookie import Found
-from flowguard.core.passage import Kind, Passage, Reason, Refusal
+from flowguard.core.passage import Attempt, Kind, Passage, Reason, Refusal
 from flowguard.core.run import Run, Values
 from flowguard.errors import LedgerUnavailable
-from flowguard.exchange import Exchange
 from flowguard.handle import RunHandle
 from flowguard.judge import Asked, Judge, Judged
+from flowguard.keeping import Held
 from flowguard.reading import (
     Application,
     Environ,
@@ -48,7 +48,9 @@ class Gate:
         self, app: Application, plan: Plan, kit: Kit, refuser: Refuser, jars: tuple[Jar, Jar], users: Optional[Users]
     ) -> None:
         self._users = users
-        self._app, self._kit, self._refuser, self._jars = app, kit, refuser, jars
+        secure = plan.options.cookie_secure
+        self._app, self._kit, self._refuser = app, kit, refuser
+        self.jars = jars if secure == "auto" else (jars[bool(secure)],) * 2  # for http, and for https
         self.plan, self.flow, self._options = plan, plan.definition, plan.options
         self.largest_cookie = max(jar.cookie.longest for jar in jars)
         self._searched = frozenset(name for name in plan.paths if self.flow.step(name).texts)
@@ -76,9 +78,24 @@ class Gate:
         except RequestEntityTooLarge:
             replies.drain(environ)
             return replies.send(refusals.too_large(environ, self._options.texts or {}), environ, start_response)
-        if isinstance(judged.verdict, Refusal):
-            return self._refuse(asked, judged, brought, start_response)
-        return self._let_through(asked, judged, judged.verdict, brought, start_response)
+        return self._answer(asked, judged, brought, start_response)
+
+    def serve_on(
+        self, held: Optional[Held], environ: Environ, start_response: StartResponse, name: str
+    ) -> Iterable[bytes]:
+        """The same for a request for *name* of which the ledger has been asked already. held: what it said; None where
+        it did not answer, and must have."""
+        asked = self._asked(environ, lambda _method: name, {}, ())
+        brought = self._brought(asked)
+        if held is None:
+            judged = self._judge.standing(asked, brought.found, Reason.UNAVAILABLE)
+        else:
+            judged = self._judge.on(asked, held)
+        return self._answer(asked, judged, brought, start_response)
+
+    def must_ask(self, attempt: Attempt) -> bool:
+        """Can't it go on by the cookie alone, where the ledger is silent?"""
+        return attempt.submission and self._judge.may_change(attempt.state)
 
     def refuse_path(
         self, environ: Environ, start_response: StartResponse, select: Select, spelling: Optional[str]
@@ -157,32 +174,37 @@ class Gate:
 
     def jar(self, environ: Environ) -> Jar:
         """The cookies of this request: secure or not."""
-        secure = self._options.cookie_secure
-        return self._jars[environ.get("wsgi.url_scheme") == "https" if secure == "auto" else bool(secure)]
+        return self.jars[environ.get("wsgi.url_scheme") == "https"]
+
+    def _answer(
+        self, asked: Asked, judged: Judged, brought: Brought, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        if isinstance(judged.verdict, Refusal):
+            return self._refuse(asked, judged, brought, start_response)
+        return self._let_through(asked, judged, judged.verdict, brought, start_response)
 
     def _let_through(
         self, asked: Asked, judged: Judged, passage: Passage, brought: Brought, start_response: StartResponse
     ) -> Iterable[bytes]:
         environ, agrees = asked.environ, judged.attempt.agrees
         handle = RunHandle(self.flow, judged.run, passage.state, asked.now, agrees, brought.note.notice)
-        visit = Visit(self._kit, environ, judged, passage, brought, handle)
+        visit = Visit(self._kit, environ, environ.copy(), judged, passage, brought, handle, start_response)
         environ["flowguard.run"] = handle
         hand_over_body(environ)
-        if passage.kind in (Kind.ENTER, Kind.BEGIN) or passage.by_get:
+        if needs_the_page(passage):
             ask_for_the_page(environ)
         if self._is_searched(passage):
             ask_in_plain(environ)
-        return self._answer(visit, environ, start_response)
+        return self._call(visit, environ)
 
     def _is_searched(self, passage: Passage) -> bool:
         return passage.state in self._searched and passage.kind not in (Kind.PEEK, Kind.LOOK)
 
-    def _answer(self, visit: Visit, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    def _call(self, visit: Visit, environ: Environ) -> Iterable[bytes]:
         """Call the application; where its text is looked for, its answer waits."""
-        exchange = Exchange(visit, start_response)
         if not self._is_searched(visit.passage):
-            return exchange.call(self._app, environ)
-        return exchange.call(lambda environ, start: Withheld(visit, start).call(self._app, environ), environ)
+            return visit.call(self._app, environ)
+        return visit.call(lambda environ, start: Withheld(visit, start).call(self._app, environ), environ)
 
     def _refuse(
         self, asked: Asked, judged: Judged, brought: Brought, start_response: StartResponse
@@ -194,6 +216,11 @@ class Gate:
             self._kit.keeper.replace(judged.held, run, asked.now)
             judged = judged._replace(held=judged.held._replace(run=run))
         return self._refuser.refuse(asked, judged, brought, start_response)
+
+
+def needs_the_page(passage: Passage) -> bool:
+    """Does what was let through have to be answered anew, and not by a 304?"""
+    return passage.kind in (Kind.ENTER, Kind.BEGIN) or passage.by_get
 
 
 def _methods_beside(plan: Plan, name: str) -> tuple[str, ...]:

@@ -94,11 +94,11 @@ class Judge:
         if run is None:
             return self._on_nothing(asked, Reason.BAD_COOKIE if brought.present else None)
         if self._would_claim(asked, run):
-            return self._on(asked, self._claimed(asked, run, brought.text))
-        judged = self._on(asked, self._read(asked, run, brought.text))
+            return self.on(asked, self._claimed(asked, run, brought.text))
+        judged = self.on(asked, self._read(asked, run, brought.text))
         if judged.held.version and isinstance(judged.verdict, Passage) and judged.verdict.claim:
             # The cookie is old: its run would not have passed, and the newest does.
-            judged = self._on(asked, self._claimed(asked, judged.held.run, ""))
+            judged = self.on(asked, self._claimed(asked, judged.held.run, ""))
         return judged
 
     def _would_claim(self, asked: Asked, run: Run) -> bool:
@@ -123,11 +123,11 @@ class Judge:
     def _read(self, asked: Asked, run: Run, text: str) -> Held:
         """Safe requests, and companions that change nothing, go on by the cookie where the ledger is silent."""
         for name in asked.names:
-            if self._submits(asked, name) and self._may_change(name):
+            if self._submits(asked, name) and self.may_change(name):
                 return self._keeper.newest(run, text, asked.now)
         return self._keeper.newest_or_cookie(run, text, asked.now)
 
-    def _may_change(self, name: str) -> bool:
+    def may_change(self, name: str) -> bool:
         return name in self._flow.states or bool(self._flow.companions[name].undoes)
 
     def standing(self, asked: Asked, brought: Found, reason: Reason) -> Judged:
@@ -155,7 +155,7 @@ class Judge:
         attempt = self._attempt(asked, name, agrees=quietly(self._asker(asked, run, name)))
         return Judged(Refusal(reason, name, 0), attempt, held, invented)
 
-    def _on(self, asked: Asked, held: Held) -> Judged:
+    def on(self, asked: Asked, held: Held) -> Judged:
         """Decide on the newest run, if it can still be used."""
         lost = self._lost(asked, held.run)
         if lost in FOREIGN:

@@ -4,10 +4,10 @@ came of it is kept (CONTRACT 7). The ledger knows texts and claims; the rules kn
 from __future__ import annotations
 
 import logging
-import secrets
+import os
 import threading
 import time
-from typing import Callable, NamedTuple, Optional, TypeVar
+from typing import Callable, NamedTuple, Optional, cast
 
 from flowguard import records
 from flowguard.codec import Codec
@@ -20,8 +20,6 @@ from flowguard.ledgers.base import Claim, Ledger, Record
 from flowguard.records import Led
 
 logger = logging.getLogger("flowguard.ledger")
-
-Answered = TypeVar("Answered")
 
 # Submissions of one process that wait for another at the same time; further ones are busy at once. Each holds a thread
 # of the server's for up to `ledger_wait`, so this bounds what they can hold together.
@@ -71,6 +69,34 @@ class _Patience:
         return now - begun < self._wait and now - since < self._wait
 
 
+class _Outages:
+    """Says once that the ledger is down, when it is asked and does not answer, and once that it is back."""
+
+    def __init__(self, flow: str, monotonic: Callable[[], float]) -> None:
+        self._flow, self._monotonic = flow, monotonic
+        self.told = False  # an outage was, and its end was not yet
+        self._since = -float(QUIET)  # when the last one was told, by the monotonic clock
+
+    def __enter__(self) -> None:
+        """The ledger is about to be asked."""
+
+    def __exit__(self, kind: object, error: Optional[BaseException], trace: object) -> None:
+        if error is None:
+            self.over()
+        elif isinstance(error, LedgerUnavailable):
+            self.met(error)
+
+    def met(self, error: LedgerUnavailable) -> None:
+        if not self.told and self._monotonic() - self._since >= QUIET:
+            logger.error("%s; submissions are refused, other requests go on by the cookie alone", error)
+            self.told, self._since = True, self._monotonic()
+
+    def over(self) -> None:
+        if self.told:
+            logger.warning("the ledger of flow %r answers again", self._flow)
+            self.told = False
+
+
 class Keeper:
     """One flow's runs in one ledger. Without a ledger every cookie is the newest."""
 
@@ -79,11 +105,12 @@ class Keeper:
         pause: Callable[[float], object] = time.sleep, monotonic: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         self._flow, self._codec, self._ledger = flow, codec, ledger
+        self._asked = cast(Ledger, ledger)  # by whoever has seen that there is one
         self._lease, self._pause, self._monotonic = lease, pause, monotonic
         self._patience = _Patience(wait, monotonic)
         self._waiting = threading.BoundedSemaphore(MAX_WAITING)
-        self._down = False  # an outage was told, and its end was not yet
-        self._told = -float(QUIET)  # when, by the monotonic clock
+        self._outages = _Outages(flow.name, monotonic)
+        self._prefix = f"{flow.name}:"  # of the ledger's keys
 
     # --- before the application ---------------------------------------------------------------------------------
 
@@ -91,8 +118,18 @@ class Keeper:
         """The newest run of *run*'s id; *text* is how the cookie wrote it. Raises LedgerUnavailable."""
         if self._ledger is None:
             return Held(run)
-        record = self._read(run, now)
+        record = self._read(run.id, now)
         return Held(run) if record is None else self._merge(run, text, record, now)
+
+    def version(self, id: str, text: str, now: int) -> Optional[int]:
+        """The version of a run that the ledger holds as the cookie writes it, in *text*; 0 where it holds none. None
+        where there is more to be said: it holds another run, or somebody submits. Raises LedgerUnavailable."""
+        if self._ledger is None:
+            return 0
+        record = self._read(id, now)
+        if record is None:
+            return 0
+        return record.version if record.claim is None and records.read(record.text).run == text else None
 
     def newest_or_cookie(self, run: Run, text: str, now: int) -> Held:
         """The same, for an answer that can do without the ledger."""
@@ -108,7 +145,7 @@ class Keeper:
         """
         if self._ledger is None:
             return Held(run)
-        claim = Claim(secrets.token_hex(12), state, now / 1000 + self._lease)
+        claim = Claim(os.urandom(12).hex(), state, now / 1000 + self._lease)
         held = self._try_claim(run, text, claim, now)
         if not held.busy or not self._waiting.acquire(blocking=False):
             return held
@@ -127,8 +164,11 @@ class Keeper:
         return held
 
     def _try_claim(self, run: Run, text: str, claim: Claim, now: int) -> Held:
+        created = records.write(text or self._codec.encode(run), run.current or "", run.spent)
         for _ in range(MAX_WRITES):
-            record = self._claim(run, text, claim, now)
+            record = self._claim(run, created, claim, now)
+            if record.text == created and record.claim == claim:  # mostly: nobody has written since
+                return Held(run, record.version, None, claim.token)
             held = self._merge(run, text, record, now, claim.token)
             if held.token is not None:
                 return held
@@ -174,8 +214,8 @@ class Keeper:
             if settled.run is held.run or settled.run == held.run:
                 self.give_up(held, now)
                 return settled
-            if held.version == 0 and not passage.submission and self._read(settled.run, now) is None:
-                return settled  # a mere visitor takes no place
+            if self.need_not_keep(held.run.id, held.version, passage, now):
+                return settled
             kept = Led(passage.state, led) if led is not None and passage.submission else None
             run = self._keep(held, attempt, answer, settled, kept, now)
             return settled if run is settled.run else settled._replace(run=run)
@@ -196,7 +236,7 @@ class Keeper:
 
     def _overtaken(self, held: Held, now: int) -> tuple[Optional[Run], int, Optional[str]]:
         """Somebody else has written: the run as it is now, its version, and the claim that our next write ends."""
-        record = self._read(held.run, now)
+        record = self._read(held.run.id, now)
         if record is None:
             return None, 0, held.token
         newest, over = self._codec.decode(records.read(record.text).run), _over(record, now)
@@ -216,6 +256,13 @@ class Keeper:
         if newest.first != before.first or not spent:
             return Settled(newest, Outcome.NOTHING)
         return Settled(newest._replace(spent=newest.spent | spent).counted(now), Outcome.NOTHING)
+
+    def need_not_keep(self, id: str, version: int, passage: Passage, now: int) -> bool:
+        """A mere visitor takes no place: nothing is written of one whom the ledger did not hold, and still does not.
+        Raises LedgerUnavailable."""
+        if version or passage.submission:
+            return False
+        return self._ledger is None or self._read(id, now) is None
 
     def replace(self, held: Held, run: Run, now: int) -> None:
         """Keep *run* (emptied by a reset or an expiry) in place of what the ledger holds, if it holds anything."""
@@ -257,47 +304,39 @@ class Keeper:
             return Held(self._without_answer(newest, claim), record.version, led, abandoned=claim.token)
         return Held(newest, record.version, led, under_way=claim)
 
-    def _read(self, run: Run, now: int) -> Optional[Record]:
-        return self._ask(lambda ledger: ledger.read(self._key(run), now=now / 1000))
+    def _read(self, id: str, now: int) -> Optional[Record]:
+        try:  # as `with self._outages`, but every request comes here
+            record = self._asked.read(f"{self._prefix}{id}", now=now / 1000)
+        except LedgerUnavailable as error:
+            self._outages.met(error)
+            raise
+        if self._outages.told:
+            self._outages.over()
+        return record
 
-    def _claim(self, run: Run, text: str, claim: Claim, now: int) -> Record:
+    def _claim(self, run: Run, created: str, claim: Claim, now: int) -> Record:
         key, expires = self._key(run), self._expires(run, now)
-        created = records.write(text or self._codec.encode(run), run.current or "", run.spent)
-        return self._ask(lambda ledger: ledger.claim(key, claim, text=created, expires=expires, now=now / 1000))
+        with self._outages:
+            return self._asked.claim(key, claim, text=created, expires=expires, now=now / 1000)
 
     def _write(self, run: Run, version: int, token: Optional[str], led: Optional[Led], now: int) -> bool:
         text = records.write(self._codec.encode(run), run.current or "", run.spent, led)
         key, expires, keep = self._key(run), self._expires(run, now), bool(run.spent)
-        return self._ask(
-            lambda ledger: ledger.write(
+        with self._outages:
+            return self._asked.write(
                 key, text, version=version, expires=expires, keep=keep, now=now / 1000, release=token
             )
-        )
 
     def _release(self, run: Run, token: str, now: int) -> None:
-        self._ask(lambda ledger: ledger.release(self._key(run), token, now=now / 1000))
+        with self._outages:
+            self._asked.release(self._key(run), token, now=now / 1000)
 
     def _key(self, run: Run) -> str:
-        return f"{self._flow.name}:{run.id}"
+        return f"{self._prefix}{run.id}"
 
     def _expires(self, run: Run, now: int) -> float:
         """Seconds since the epoch: when no cookie of this run is good any more, on any host's clock."""
         return ((run.started or now) + self._flow.ttl + 2 * SKEW) / 1000
-
-    def _ask(self, question: Callable[[Ledger], Answered]) -> Answered:
-        """Ask the ledger, and say once that it is down, and once that it is back."""
-        try:
-            assert self._ledger is not None  # without one, nobody gets here
-            answer = question(self._ledger)
-        except LedgerUnavailable as error:
-            if not self._down and self._monotonic() - self._told >= QUIET:
-                logger.error("%s; submissions are refused, other requests go on by the cookie alone", error)
-                self._down, self._told = True, self._monotonic()
-            raise
-        if self._down:
-            logger.warning("the ledger of flow %r answers again", self._flow.name)
-            self._down = False
-        return answer
 
 
 def _over(record: Record, now: int) -> Optional[Claim]:

@@ -14,11 +14,14 @@ from urllib.parse import unquote_to_bytes
 
 from flowguard import paths, replies
 from flowguard.answers import NOWHERE, Lookup, Place
+from flowguard.beaten import Track
 from flowguard.body import new_body
 from flowguard.codec import Codec
 from flowguard.config import Key, Plan, configure, signing_keys
 from flowguard.cookie import MAX_COOKIE, Attributes, Cookie, Seal
+from flowguard.core.precedents import is_steady
 from flowguard.errors import ConfigError, Problem
+from flowguard.exchange import Call
 from flowguard.fences import Fence, Fenced, Fences
 from flowguard.gate import Gate
 from flowguard.hooks import Hooks
@@ -76,7 +79,7 @@ class FlowGuard:
         self.ledger = opened
         self._lonely = isinstance(opened, MemoryLedger)
         builder = _Builder(
-            app, self._table, self._routes, signing_keys(own["secret_key"]), opened, own["ledger_wait"],
+            self, app, self._table, self._routes, signing_keys(own["secret_key"]), opened, own["ledger_wait"],
             own["ledger_lease"], own["clock"] or time.time,
         )  # fmt: skip
         self._routes.extend(builder.routes(plans, rules, numbers))
@@ -113,18 +116,25 @@ class FlowGuard:
             found = self._fences.find(path)
         if found is None:
             return self.app(environ, start_response)
-        return self._guarded(environ, start_response, found)
-
-    def _guarded(
-        self, environ: Environ, start_response: StartResponse, found: Union[Found, Misspelt, TooLong, Fenced]
-    ) -> Iterable[bytes]:
-        under_way: tuple[_Call, ...] = environ.get("flowguard.calls", ())
-        if under_way and any(call.guard is self and call.open for call in under_way):
-            return self.app(environ, start_response)  # the application calls us: its own request was judged
         route = self._routes[found.index]
-        gate = route.duty.now(environ)
+        duty = route.duty
+        gate = duty.gate if duty.always else duty.now(environ)
         if gate is None:
             return self.app(environ, start_response)
+        lane = route.lanes.get(environ["REQUEST_METHOD"])
+        if lane is not None and gate is duty.gate and isinstance(found, Found):
+            answer = lane.serve(environ, start_response)
+            if answer is not None:
+                return answer
+        return self._guarded(environ, start_response, found, route, gate)
+
+    def _guarded(
+        self, environ: Environ, start_response: StartResponse, found: Union[Found, Misspelt, TooLong, Fenced],
+        route: Route, gate: Gate,
+    ) -> Iterable[bytes]:  # fmt: skip
+        under_way: tuple[Call, ...] = environ.get("flowguard.calls", ())
+        if any(call.guard is self and call.open for call in under_way):
+            return self.app(environ, start_response)  # the application calls us: its own request was judged
         new_body(environ)
         choice = route.choose(environ) if isinstance(found, Found) else Choice(route.select)
         if choice is None:
@@ -133,8 +143,8 @@ class FlowGuard:
             return gate.put_off(environ, start_response)
         if self._lonely and environ.get("wsgi.multiprocess"):
             self._warn()
-        call = _Call(self)
-        environ["flowguard.calls"] = (*under_way, call) if under_way else (call,)
+        call = Call(self)
+        environ["flowguard.calls"] = (*under_way, call)
         try:
             return self._judged(environ, start_response, found, route, gate, choice)
         finally:
@@ -164,16 +174,6 @@ class FlowGuard:
             "ledger='memory://' knows one process, and this server runs several: an old cookie works in each of them "
             "once. Write ledger='sqlite:///path' (one host) or 'redis://host' (many)."
         )
-
-
-class _Call:
-    """A call of a guard, until it returns. A middleware outside may keep its environ, or a copy, for another request:
-    that one is judged anew."""
-
-    __slots__ = ("guard", "open")
-
-    def __init__(self, guard: FlowGuard) -> None:
-        self.guard, self.open = guard, True
 
 
 def _opened(ledger: Any) -> tuple[Optional[Ledger], tuple[Problem, ...]]:
@@ -207,9 +207,11 @@ class _Builder:
     """Puts the gates together: what they share, and what each has of its own."""
 
     def __init__(
-        self, app: Application, table: PathTable, routes: list[Route], keys: Sequence[Union[str, bytes]],
-        ledger: Optional[Ledger], wait: float, lease: float, clock: Callable[[], float],
+        self, guard: FlowGuard, app: Application, table: PathTable, routes: list[Route],
+        keys: Sequence[Union[str, bytes]], ledger: Optional[Ledger], wait: float, lease: float,
+        clock: Callable[[], float],
     ) -> None:  # fmt: skip
+        self._guard = guard
         self._app, self._table, self._routes, self._keys = app, table, routes, keys
         self._ledger, self._wait, self._lease, self._clock = ledger, wait, lease, clock
 
@@ -218,12 +220,13 @@ class _Builder:
         fenced: list[Route] = []
         problems: list[Problem] = []
         for plan, own in zip(plans, numbers):
-            duty = self._duty(plan, own, problems)
+            duty, track = self._duty(plan, own, problems)
             problems += self._declared_openings(plan)
             keys: dict[int, list[Key]] = {}
             for number, key in zip(own, plan.keys):
                 keys.setdefault(number, []).append(key)
-            found.update({number: Route(duty, group) for number, group in keys.items()})
+            for number, group in keys.items():
+                found[number] = Route(duty, group, track=None if self._table.variables(number) else track)
             if plan.options.reset is not None:
                 found[rules.index(plan.options.reset)] = Route(duty, (), duty.flow.starts[0], resets=True)
             fenced += [Route(duty, (), f"{prefix}*") for prefix in plan.options.fence]
@@ -239,7 +242,7 @@ class _Builder:
             if not path.endswith("/") and self._table.find(native(path))
         ]  # fmt: skip
 
-    def _duty(self, plan: Plan, numbers: tuple[int, ...], problems: list[Problem]) -> Duty:
+    def _duty(self, plan: Plan, numbers: tuple[int, ...], problems: list[Problem]) -> tuple[Duty, Optional[Track]]:
         flow, options = plan.definition, plan.options
         codec = Codec(flow, sorted({name for number in numbers for name in self._table.variables(number)}))
         seal = Seal(self._keys, flow.name)
@@ -249,14 +252,17 @@ class _Builder:
         clock = self._clock
         kit = Kit(flow, keeper, hooks, self._lookup(flow.name), lambda: int(clock() * 1000), Pages(flow.name))
         users = None if options.bind is None else Users(options.bind, self._keys, flow.name)
-        parts = self._app, plan, kit, Refuser(plan, kit, self._table, numbers), jars, users
+        refuser = Refuser(plan, kit, self._table, numbers)
+        parts = self._app, plan, kit, refuser, jars, users
         gate = Gate(*parts)
         if gate.largest_cookie > MAX_COOKIE:
             problems.append(Problem(plan.where, (
                 f"its cookie could grow to {gate.largest_cookie} bytes, and browsers keep {MAX_COOKIE}. "
                 "Split the flow, or leave out transitions that lead back."
             )))  # fmt: skip
-        return Duty(gate, Watch(*parts), options.mode, options.exempt)
+        duty = Duty(gate, Watch(*parts), options.mode, options.exempt)
+        track = Track(self._guard, self._app, gate, kit, codec, refuser) if is_steady(flow) else None
+        return duty, track
 
     def _jar(self, plan: Plan, codec: Codec, seal: Seal, secure: bool) -> Jar:
         options = plan.options

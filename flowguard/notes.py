@@ -47,11 +47,11 @@ class Notes:
     """One flow's notes, in one of the two shapes of its cookie."""
 
     def __init__(self, name: str, path: str, domain: Optional[str], secure: bool) -> None:
-        self._name = f"{name}-note"
+        self.name = f"{name}-note"
         value = r"([0-9]{1,12}(?:\.[0-9]{1,12}){0,2})~([a-z_]{1,20})"
-        self._pattern = re.compile(r"(?:^|[;, \t])" + re.escape(self._name) + f"={value}(?=[;, \t]|$)")
+        self._pattern = re.compile(r"(?:^|[;, \t])" + re.escape(self.name) + f"={value}(?=[;, \t]|$)")
         self._path, self._domain, self._secure = path, domain, secure
-        header = self._dump("VALUE", WINDOW, "EXPIRES")[len(f"{self._name}=VALUE") :]
+        header = self._dump("VALUE", WINDOW, "EXPIRES")[len(f"{self.name}=VALUE") :]
         self._between, _, self._after = header.partition("EXPIRES")
         self._cleared = self._dump("", 0, 0)
 
@@ -61,7 +61,7 @@ class Notes:
         A time as far ahead counts as well: hosts' clocks differ.
         """
         header = environ.get("HTTP_COOKIE", "")[:MAX_HEADER]
-        if self._name not in header:
+        if self.name not in header:
             return NO_NOTE
         match = self._pattern.search(header)
         if match is None or match[2] not in _REASONS:
@@ -73,7 +73,7 @@ class Notes:
         """The Set-Cookie of one more redirect, for *reason*."""
         times = (*note.times, now // 1000)[-LIMIT:]
         value = f"{'.'.join(map(str, times))}~{reason}"
-        return f"{self._name}={value}{self._between}{_date(times[-1] + WINDOW)}{self._after}"
+        return f"{self.name}={value}{self._between}{_date(times[-1] + WINDOW)}{self._after}"
 
     def clear(self) -> str:
         """The Set-Cookie that takes the note away: a page was served."""
@@ -81,7 +81,7 @@ class Notes:
 
     def _dump(self, value: str, max_age: int, expires: Union[str, int]) -> str:
         return dump_cookie(
-            self._name, value, max_age=max_age, expires=expires, path=self._path, domain=self._domain,
+            self.name, value, max_age=max_age, expires=expires, path=self._path, domain=self._domain,
             secure=self._secure, httponly=True, samesite="Lax",
         )  # fmt: skip
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from functools import lru_cache, partial
 from typing import Callable, Iterable, Mapping, Optional, cast
 from urllib.parse import quote
 
@@ -13,19 +12,26 @@ from flowguard.answers import destination
 from flowguard.config import Plan
 from flowguard.core.guidance import guidance, hoped, passes, target
 from flowguard.core.passage import Attempt, Passage, Reason, Refusal, decide, quietly, stuck
+from flowguard.core.precedents import Precedent
 from flowguard.core.run import Run, Values, finished
 from flowguard.handle import Event
 from flowguard.judge import Asked, Judged
 from flowguard.paths import PathTable
 from flowguard.reading import Application, Environ, StartResponse, may_take_cookie
 from flowguard.refusals import Form, Refused
+from flowguard.replies import Response
 from flowguard.visit import Brought, Kit
 
 logger = logging.getLogger("flowguard.decision")
 
 Headers = list[tuple[str, str]]
 
-REMEMBERED = 256  # wordings of refusals, and answers, that a flow keeps: some kB each
+# What the answer to a refusal depends on, beside the way and the request itself, where a browser says `Sec-Fetch-Mode`.
+SHAPES = ("HTTP_SEC_FETCH_MODE", "HTTP_ACCEPT_LANGUAGE", "HTTP_HX_REQUEST", "HTTP_X_INERTIA", "SCRIPT_NAME")
+MAX_USUAL = 16  # answers to one refusal that are kept, of some 500 bytes each
+USUAL = 200  # characters of those headers, of browsers; what was made of longer ones is not kept
+
+Shape = tuple[Optional[str], ...]
 
 
 class Refuser:
@@ -34,8 +40,6 @@ class Refuser:
     def __init__(self, plan: Plan, kit: Kit, table: PathTable, numbers: tuple[int, ...]) -> None:
         self._plan, self._kit, self._table, self._numbers = plan, kit, table, numbers
         self._flow, self._options = plan.definition, plan.options
-        self._answer = lru_cache(REMEMBERED)(partial(refusals.answer_to, texts=plan.options.texts or {}))
-        self._word_once = lru_cache(REMEMBERED)(self._word)
 
     def refuse(
         self, asked: Asked, judged: Judged, brought: Brought, start_response: StartResponse
@@ -51,6 +55,30 @@ class Refuser:
         if callable(how):
             return self._custom(how, asked, refused, set_cookies(asked.environ, brought, cookies), start_response)
         return self._standard(str(how), asked, refused, brought, cookies, start_response)
+
+    def usual(self, precedent: Precedent, environ: Environ, known: dict[Shape, Response]) -> Optional[Response]:
+        """The answer that all get who are refused alike, but for its cookies; None where it is one's own, or has to be
+        reported. known: those that were worked out before, for this precedent."""
+        shape = tuple([environ.get(key) for key in SHAPES])
+        response = known.get(shape)
+        if self._kit.hooks.any or logger.isEnabledFor(logging.INFO) or "HTTP_SEC_FETCH_MODE" not in environ:
+            return None
+        if response is None:
+            response = self._usual(precedent, environ)
+            if response is not None and sum(len(text or "") for text in shape) <= USUAL:
+                if len(known) >= MAX_USUAL:
+                    known.clear()
+                known[shape] = response
+        return response
+
+    def _usual(self, precedent: Precedent, environ: Environ) -> Optional[Response]:
+        refusal, attempt = cast(Refusal, precedent.verdict), precedent.attempt
+        how = self._how(refusal.state)
+        if callable(how):
+            return None
+        form = refusals.form_of(environ, attempt.submission)
+        refused = self._word(refusal, precedent.run, attempt, form, mount_of(environ), False)
+        return refusals.answer(refused, environ, str(how), self._options.texts or {})
 
     def beginning(self, values: Values, mount: str) -> Optional[str]:
         """The URL of the first start that takes a GET; of a run's *values*, it has those that a run does not hold."""
@@ -75,15 +103,10 @@ class Refuser:
     # --- what is to be said -------------------------------------------------------------------------------------
 
     def _refused(self, asked: Asked, judged: Judged, brought: Brought) -> Refused:
-        """Most of it is the same for all who have come the same way and ask for the same: worked out once."""
         refusal, attempt = cast(Refusal, judged.verdict), judged.attempt
         run = judged.run if judged.run is not None and judged.run.trail else None
         form, mount = refusals.form_of(asked.environ, attempt.submission), mount_of(asked.environ)
-        if self._flow.steady:
-            bare = None if run is None else run.anonymous()
-            refused = self._word_once(refusal, bare, attempt.anonymous(), form, mount, brought.note.looping)
-        else:
-            refused = self._word(refusal, run, attempt, form, mount, brought.note.looping)
+        refused = self._word(refusal, run, attempt, form, mount, brought.note.looping)
         led, then = self._led(asked, judged, refusal), self._then(judged, refusal, mount)
         return refused._replace(led=led, then=then) if led is not None or then is not None else refused
 
@@ -169,7 +192,7 @@ class Refuser:
         self, how: str, asked: Asked, refused: Refused, brought: Brought, cookies: list[str],
         start_response: StartResponse,
     ) -> Iterable[bytes]:  # fmt: skip
-        response = self._answer(refused, refusals.reader_of(asked.environ, self._options.texts or {}), how)
+        response = refusals.answer(refused, asked.environ, how, self._options.texts or {})
         if response.redirected:
             cookies = [*cookies, brought.jar.notes.write(brought.note, refused.reason, asked.now)]
         elif brought.note.present:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import NamedTuple, Optional, Sequence
 
+from flowguard.beaten import METHODS, Lane, Track
 from flowguard.config import Key
 from flowguard.core.flow import SAFE
 from flowguard.gate import Select
@@ -26,9 +27,12 @@ class Route:
     """What stands at a rule: who is on duty for its flow, and which of its states a request asks for. otherwise: what
     every method asks for, where no key of a state is there."""
 
-    __slots__ = ("_by_method", "_choice", "_fork", "_otherwise", "duty", "resets")
+    __slots__ = ("_by_method", "_choice", "_fork", "_otherwise", "duty", "lanes", "resets")
 
-    def __init__(self, duty: Duty, keys: Sequence[Key], otherwise: str = "", resets: bool = False) -> None:
+    def __init__(
+        self, duty: Duty, keys: Sequence[Key], otherwise: str = "", resets: bool = False,
+        track: Optional[Track] = None,
+    ) -> None:  # fmt: skip
         self.duty = duty
         self.resets = resets
         self._by_method = {method: key.name for key in reversed(keys) for method in key.methods or ()}
@@ -36,6 +40,10 @@ class Route:
         self._otherwise = (*unsafe, *keys)[0].name if keys else otherwise
         self._fork = Fork(keys, duty.gate.plan.options.parameters) if any(key.parameters for key in keys) else None
         self._choice = Choice(self.select)
+        self.lanes: dict[str, Lane] = {}
+        if track is not None and self._fork is None:
+            lanes = ((method, track.lane(self.select(method), method)) for method in METHODS)
+            self.lanes = {method: lane for method, lane in lanes if lane is not None}
 
     def select(self, method: str) -> str:
         """A method that no key of the path names is judged by its first key that takes an unsafe one or, if none

@@ -6,23 +6,22 @@ import logging
 from typing import Callable, NamedTuple, Optional
 
 from flowguard import tracing
-from flowguard.answers import NOTHING_TOLD, OVERRULE, Lookup, Told, header_of, read_answer
+from flowguard.answers import NOTHING_TOLD, OVERRULE, Lookup, Told, header_of, hear, read_answer
 from flowguard.cookie import Cookie, Found
 from flowguard.core.flow import REFUSE, Definition
-from flowguard.core.outcome import NO_ANSWER, Outcome, Overrule, Settled, settle, undecided
-from flowguard.core.passage import Passage
+from flowguard.core.outcome import NO_ANSWER, Answer, Outcome, Overrule, Settled, settle, undecided
+from flowguard.core.passage import Attempt, Passage
 from flowguard.core.run import NOTHING, Run, finished
+from flowguard.exchange import Exchange, Headers
 from flowguard.handle import Event, RunHandle
 from flowguard.hooks import Hooks
 from flowguard.judge import Judged
-from flowguard.keeping import Keeper
+from flowguard.keeping import Held, Keeper
 from flowguard.notes import Note, Notes
-from flowguard.reading import Environ, may_take_cookie
+from flowguard.reading import Environ, StartResponse, may_take_cookie
 from flowguard.searching import Search
 
 logger = logging.getLogger("flowguard.decision")
-
-Headers = list[tuple[str, str]]
 
 
 class Pages:
@@ -58,6 +57,30 @@ class Kit(NamedTuple):
     now: Callable[[], int]
     pages: Pages
 
+    def keep(
+        self, environ: Environ, held: Held, attempt: Attempt, passage: Passage, answer: Answer, settled: Settled,
+        led: Optional[str],
+    ) -> Settled:  # fmt: skip
+        """Write what came of a request, and tell whoever wants to hear of it. Returns it as it was written. led: where
+        the answer's redirect leads."""
+        settled = self.keeper.keep(held, attempt, passage, answer, settled, led, self.now())
+        if passage.claim and self._is_once(passage.state):
+            self.pages.saw(passage.state, settled.outcome)
+        if self.hooks.any and settled.run is not held.run:
+            self._tell(environ, passage.state, held.run, settled.run)
+        return settled
+
+    def _is_once(self, name: str) -> bool:
+        state = self.flow.states.get(name)  # a companion's claim is for what a header names
+        return state is not None and state.once
+
+    def _tell(self, environ: Environ, name: str, before: Run, after: Run) -> None:
+        flow, hooks = self.flow, self.hooks
+        if after.trail and (after.trail != before.trail or after.entered != before.entered):
+            hooks.entered(Event("entered", flow.name, name, after.current, None, environ))
+        if after.trail and finished(flow, after) and not (before.trail and finished(flow, before)):
+            hooks.finished(Event("finished", flow.name, name, after.current, None, environ))
+
 
 class Jar(NamedTuple):
     """A flow's cookies in one of their two shapes: secure, or not."""
@@ -74,40 +97,51 @@ class Brought(NamedTuple):
     note: Note
 
 
-class Visit:
+def caching_of(flow: Definition, name: str) -> str:
+    """How answers of a state or companion may be cached, where the application does not say it."""
+    state = flow.states.get(name)
+    quiet = state is not None and state.back != REFUSE  # so that Back stays instant
+    return "private, no-cache" if quiet else "no-store"
+
+
+def may_tell(answer: Answer) -> bool:
+    """May it carry a cookie? Never a 304: a browser keeps those of the answer that it had before (CONTRACT 6)."""
+    return answer.status != 304
+
+
+class Visit(Exchange):
     """Reads the application's answer, settles it, and adds our headers. Made for one request that may pass."""
 
-    __slots__ = (
-        "_answer", "_base", "_brought", "_environ", "_handle", "_held", "_judged", "_kit", "_settled", "_spoken",
-        "_texts", "_told", "passage",
-    )  # fmt: skip
+    _told = NOTHING_TOLD
+    _answer = NO_ANSWER  # as the rules see it: what was told, but for what the application said beside it
+    _texts: frozenset[str] = NOTHING  # what was found in an answer that was held back
+    _settled: Optional[Settled] = None  # nothing, until there is an answer
+    _spoken: Optional[Overrule] = None  # what the application had said when it started its answer
 
     def __init__(
-        self, kit: Kit, environ: Environ, judged: Judged, passage: Passage, brought: Brought, handle: RunHandle
-    ) -> None:
+        self, kit: Kit, environ: Environ, base: Environ, judged: Judged, passage: Passage, brought: Brought,
+        handle: RunHandle, start_response: StartResponse,
+    ) -> None:  # fmt: skip
+        """base: the environ as the request came, which an application may change: a Location is read against that."""
+        super().__init__(start_response)
         self._kit, self._judged, self.passage, self._brought = kit, judged, passage, brought
         self._held, self._handle = judged.held, handle
-        # An application may change the environ: a Location is read against the request as it came.
-        self._environ, self._base = environ, environ.copy()
-        self._told = NOTHING_TOLD
-        self._answer = NO_ANSWER  # as the rules see it: what was told, but for what the application said beside it
-        self._texts: frozenset[str] = NOTHING  # what was found in an answer that was held back
-        self._settled: Optional[Settled] = None  # nothing, until there is an answer
-        self._spoken: Optional[Overrule] = None  # what the application had said when it started its answer
+        self._environ, self._base = environ, base
 
-    # --- what an exchange asks for (see `exchange.Visit`) -------------------------------------------------------
+    def go_on(self, told: Told, settled: Settled) -> None:
+        """From an answer that was heard and judged elsewhere."""
+        self._hear(told)
+        self._settled = settled
+
+    # --- what an exchange asks for ------------------------------------------------------------------------------
 
     def answered(self, status: str, headers: Headers) -> Headers:
         headers = list(headers)
-        self._hear(read_answer(status, headers, self._base, self._kit.lookup, self._texts))
+        self._hear(read_answer(status, hear(headers), self._base, self._kit.lookup, self._texts))
         if self._told.said is not None and self._told.answer.overrule is None:
             logger.warning("the application said %r in its Flowguard header: not one of our words", self._told.said)
         self._judge_answer()
         return self._headers(headers)
-
-    @property
-    def settled_already(self) -> bool:
-        return self._held.token is None and (self._settled is None or self._settled.run is self._held.run)
 
     def settle(self) -> None:
         if self._handle.overrule is not self._spoken:  # the application spoke after it had started its answer
@@ -126,7 +160,7 @@ class Visit:
     # --- what an answer that is held back asks for (see `withholding.Reader`) -------------------------------------
 
     def search(self, status: str, headers: Headers) -> Optional[Search]:
-        self._hear(read_answer(status, headers, self._base, self._kit.lookup))
+        self._hear(read_answer(status, hear(headers), self._base, self._kit.lookup))
         self._answer = self._answer._replace(overrule=self._answer.overrule or self._handle.overrule)
         self._texts = NOTHING
         texts = self._undecided()
@@ -151,21 +185,17 @@ class Visit:
         self._told, self._answer = told, told.answer
 
     def _keep(self) -> None:
-        kit, before = self._kit, self._held.run
-        settled = self._settled or Settled(before, Outcome.NOTHING)
-        self._settled = kit.keeper.keep(
-            self._held, self._judged.attempt, self.passage, self._answer, settled, self._told.location, kit.now()
+        settled = self._settled or Settled(self._held.run, Outcome.NOTHING)
+        self._settled = self._kit.keep(
+            self._environ, self._held, self._judged.attempt, self.passage, self._answer, settled, self._told.location
         )
-        if self.passage.claim and self._is_once():
-            kit.pages.saw(self.passage.state, self._settled.outcome)
-        if kit.hooks.any and self._settled.run is not before:
-            self._tell(before, self._settled.run)
 
     def _judge_answer(self) -> None:
         self._spoken = self._handle.overrule
         if self._spoken is not None and self._answer.overrule is None:
             self._answer = self._answer._replace(overrule=self._spoken)
         self._settled = settle(self._kit.flow, self._held.run, self.passage, self._answer, self._kit.now())
+        self.settled_already = self._held.token is None and self._settled.run is self._held.run
         if tracing.wanted():
             tracing.answered(self._kit.flow, self._judged, self.passage, self._answer, self._settled)
 
@@ -173,9 +203,7 @@ class Visit:
         kept = self._without_word(headers)
         kept.append(("Vary", "Cookie"))
         if not self._told.cached:
-            state = self._kit.flow.states.get(self.passage.state)
-            quiet = state is not None and state.back != REFUSE  # so that Back stays instant
-            kept.append(("Cache-Control", "private, no-cache" if quiet else "no-store"))
+            kept.append(("Cache-Control", caching_of(self._kit.flow, self.passage.state)))
         kept += self._set_cookies()
         return kept
 
@@ -184,7 +212,7 @@ class Visit:
 
     def _set_cookies(self) -> Headers:
         cookies = self._cookies()
-        if not cookies or self._answer.status == 304 or not may_take_cookie(self._base, self._brought.found.brought):
+        if not cookies or not may_tell(self._answer) or not may_take_cookie(self._base, self._brought.found.brought):
             return []
         return [("Set-Cookie", value) for value in cookies]
 
@@ -197,17 +225,3 @@ class Visit:
         if self._brought.note.present and self._answer.to is None:  # a redirect is no page, nor is the reason told yet
             cookies.append(jar.notes.clear())
         return cookies
-
-    def _is_once(self) -> bool:
-        state = self._kit.flow.states.get(self.passage.state)  # a companion's claim is for what a header names
-        return state is not None and state.once
-
-    def _tell(self, before: Run, after: Run) -> None:
-        flow, hooks = self._kit.flow, self._kit.hooks
-        if after.trail and (after.trail != before.trail or after.entered != before.entered):
-            hooks.entered(self._event("entered", after))
-        if after.trail and finished(flow, after) and not (before.trail and finished(flow, before)):
-            hooks.finished(self._event("finished", after))
-
-    def _event(self, kind: str, run: Run) -> Event:
-        return Event(kind, self._kit.flow.name, self.passage.state, run.current, None, self._environ)

@@ -16,6 +16,7 @@ from flowguard.core.flow import Condition
 from flowguard.core.following import as_if_legal
 from flowguard.core.passage import Agrees, Reason, Refusal
 from flowguard.core.run import Run, Values
+from flowguard.exchange import Headers
 from flowguard.gate import Gate, Select
 from flowguard.handle import RunHandle
 from flowguard.judge import Asked, Judge, Judged
@@ -23,7 +24,7 @@ from flowguard.modes import ENFORCE, OFF
 from flowguard.notes import NO_NOTE
 from flowguard.reading import Environ, StartResponse, is_preflight
 from flowguard.searching import Search
-from flowguard.visit import Headers, Visit
+from flowguard.visit import Visit
 
 logger = logging.getLogger("flowguard.decision")
 hooks_logger = logging.getLogger("flowguard.hooks")
@@ -38,7 +39,7 @@ class _Onlooker(Judge):
         run = brought.run
         if run is None:
             return self._on_nothing(asked, Reason.BAD_COOKIE if brought.present else None)
-        return self._on(asked, self._keeper.newest_or_cookie(run, brought.text, asked.now))
+        return self.on(asked, self._keeper.newest_or_cookie(run, brought.text, asked.now))
 
     def _asker(self, asked: Asked, run: Optional[Run], name: str) -> Agrees:
         agrees, raised = super()._asker(asked, run, name), set()
@@ -71,10 +72,10 @@ class Watch(Gate):
         others: tuple[str, ...] = (),
     ) -> Iterable[bytes]:  # fmt: skip
         """Watch a request for one of the flow's paths; the application answers it."""
-        visit = _quietly(None, self._visit, environ, select, args, values, others)
+        visit = _quietly(None, self._visit, environ, start_response, select, args, values, others)
         if visit is None:
             return self._app(environ, start_response)
-        return self._answer(visit, environ, start_response)
+        return self._call(visit, environ)
 
     def refuse_path(
         self, environ: Environ, start_response: StartResponse, select: Select, spelling: Optional[str]
@@ -94,7 +95,8 @@ class Watch(Gate):
     # --- its parts ----------------------------------------------------------------------------------------------
 
     def _visit(
-        self, environ: Environ, select: Select, args: Mapping[str, Any], values: Values, others: tuple[str, ...]
+        self, environ: Environ, start_response: StartResponse, select: Select, args: Mapping[str, Any], values: Values,
+        others: tuple[str, ...],
     ) -> Optional[_WatchedVisit]:
         if self._options.preflight and is_preflight(environ):
             return None
@@ -108,7 +110,7 @@ class Watch(Gate):
         handle = RunHandle(self.flow, judged.run, passage.state, asked.now, judged.attempt.agrees)
         environ["flowguard.run"] = handle
         hand_over_body(environ)
-        return _WatchedVisit(self._kit, environ, judged, passage, brought, handle)
+        return _WatchedVisit(self._kit, environ, environ.copy(), judged, passage, brought, handle, start_response)
 
     def _report_path(self, environ: Environ, select: Select) -> None:
         asked = self._asked(environ, select, {}, ())
@@ -118,8 +120,6 @@ class Watch(Gate):
 
 class _WatchedVisit(Visit):
     """Reads the application's answer, and adds nothing to it but the run's cookie."""
-
-    __slots__ = ()
 
     def answered(self, status: str, headers: Headers) -> Headers:
         return _quietly(headers, super().answered, status, headers)
@@ -163,6 +163,7 @@ class Duty:
         self.gate, self.flow = gate, gate.flow
         self.mode: Callable[[], str] = (lambda: mode) if isinstance(mode, str) else mode
         self._watch, self._exempt = watch, exempt
+        self.always = mode == ENFORCE and exempt is None  # it is always the gate: nobody has to be asked
 
     def now(self, environ: Environ) -> Optional[Gate]:
         """Whoever judges this request; None: it passes untouched."""

@@ -6,7 +6,7 @@ from typing import Any, Optional
 
 import pytest
 
-from flowguard.answers import NOWHERE, Place, destination, read_answer, rooted, status_of
+from flowguard.answers import NOWHERE, Place, destination, hear, read_answer, rooted, status_of
 from flowguard.core.outcome import Answer, Destination, Overrule
 
 BASE = {"wsgi.url_scheme": "https", "HTTP_HOST": "Shop.example:8443", "SCRIPT_NAME": "/s", "PATH_INFO": "/a/b"}
@@ -164,14 +164,14 @@ HTML = ("Content-Type", "text/html")
 def test_an_answer_is_its_status_its_kind_and_what_it_says(
     status: str, headers: Any, answer: Answer, led: Optional[str], said: Optional[str]
 ):
-    assert read_answer(status, headers, BASE, lookup) == (answer, led, said, False)
+    assert read_answer(status, hear(headers), BASE, lookup) == (answer, led, said, False)
 
 
 def test_an_answer_may_say_how_it_is_cached():
-    assert read_answer("200 OK", [("cache-CONTROL", "public")], BASE, lookup).cached
+    assert read_answer("200 OK", hear([("cache-CONTROL", "public")]), BASE, lookup).cached
 
 
 @pytest.mark.parametrize("status", ["301 M", "302 F", "303 S", "307 T", "308 P"])
 def test_five_statuses_are_redirects_where_they_have_a_location(status: str):
-    answer, led, said, _ = read_answer(status, [("location", "/s/a/c")], BASE, lookup)
+    answer, led, said, _ = read_answer(status, hear([("location", "/s/a/c")]), BASE, lookup)
     assert (answer.to, led, said) == (Destination("there", "/s/a/c", "/a/c", "", (("id", "7"),)), "/s/a/c", None)

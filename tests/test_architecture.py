@@ -23,7 +23,7 @@ LAYERS = [
     {"visit"},
     {"refusing"},
     {"gate"},
-    {"watching"},
+    {"watching", "beaten"},
     {"routing"},
     {"middleware"},
     {"inspector", "playing"},

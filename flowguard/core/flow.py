@@ -144,23 +144,12 @@ class Definition:
         return self.bind or self.instance is not None
 
     @cached_property
-    def rows(self) -> dict[tuple[str, bool, bool, int, bool], Any]:
-        """The rows of the table that answers without a redirect were read by, as `outcome` found them."""
-        return {}
-
-    @cached_property
     def conditional(self) -> bool:
         """Is there any condition that somebody must be asked about?"""
         return any(
             state.when is not None or any(condition is not None for condition in state.to.values())
             for state in self.states.values()
         )
-
-    @cached_property
-    def steady(self) -> bool:
-        """Does the same run get the same verdict at any time, whoever asks? Neither conditions nor times in a state."""
-        timed = any((state.min_time, state.max_time) != (None, None) for state in self.states.values())
-        return not timed and not self.conditional
 
     @cached_property
     def effects(self) -> frozenset[str]:

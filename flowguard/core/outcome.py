@@ -205,16 +205,7 @@ ROWS = (
 
 def row_for(flow: Definition, run: Run, passage: Passage, answer: Answer) -> Row:
     """The first row of the table that applies."""
-    if answer.to is not None or answer.texts:
-        return _row_of(_case(flow, run, passage, answer))
-    key = passage.state, passage.submission, passage.by_get, answer.status, answer.html
-    row: Optional[Row] = flow.rows.get(key)
-    if row is None:  # it depends on nothing else
-        row = flow.rows[key] = _row_of(_case(flow, run, passage, answer))
-    return row
-
-
-def _row_of(case: Case) -> Row:
+    case = _case(flow, run, passage, answer)
     for row in ROWS:
         if row.applies(case):
             break

@@ -89,12 +89,6 @@ class Attempt(NamedTuple):
     by_get: bool = False
     users: tuple[str, ...] = ()
 
-    def anonymous(self) -> Attempt:
-        """The same at no time and by nobody, whom no condition is asked about."""
-        return Attempt(
-            self.state, self.submission, None, self.peek, self.values, lost=self.lost, by_get=self.by_get
-        )
-
 
 class Passage(NamedTuple):
     """The request may pass. `line` is the line of the contract that says so; `claim`, that only one such submission
@@ -161,9 +155,16 @@ def foreign(flow: Definition, run: Run, attempt: Attempt) -> Optional[Reason]:
 
 def usable(flow: Definition, run: Run, now: int) -> Optional[Reason]:
     """Why *run* can't be used any more, or None if it can: its times, against the flow's (CONTRACT 2, 6)."""
-    if run.started > now + SKEW or run.changed > now + SKEW or run.entered > now + SKEW:
+    return out_of_time(flow, (run.started, run.changed, run.entered), now)
+
+
+def out_of_time(flow: Definition, times: tuple[int, int, int], now: int) -> Optional[Reason]:
+    """The same by its times alone: started, changed, entered."""
+    started, changed, entered = times
+    ahead = now + SKEW
+    if started > ahead or changed > ahead or entered > ahead:
         return Reason.BAD_COOKIE
-    if now - run.started > flow.ttl + SKEW or (flow.idle is not None and now - run.changed > flow.idle + SKEW):
+    if now - started > flow.ttl + SKEW or (flow.idle is not None and now - changed > flow.idle + SKEW):
         return Reason.EXPIRED
     return None
 

@@ -12,6 +12,7 @@ from flowguard.core.flow import Definition
 
 Item = TypeVar("Item")
 Values = tuple[tuple[str, str], ...]
+Numbers = tuple[int, int, int, int, int]  # seq, first, started, changed, entered: what a run has of its own, and its id
 # Longer values of a rule variable are refused (CONTRACT 2): the cookie holds them.
 MAX_VALUE = 128  # bytes of UTF-8
 
@@ -67,10 +68,6 @@ class Run(NamedTuple):
     def emptied(self) -> Run:
         """After a reset or an expiry: only the id and the count go on."""
         return Run(self.id, self.seq, self.seq + 1)
-
-    def anonymous(self) -> Run:
-        """Only what the rules look at where no time counts: the same for all who have come the same way."""
-        return Run("", 0, 0, self.trail, self.history, self.done, self.spent, self.values, closed=self.closed)
 
     def counted(self, now: int) -> Run:
         """The same, as one more change."""
@@ -143,6 +140,19 @@ class Run(NamedTuple):
             return True
         known = dict(self.values)
         return all(known.get(name, value) == value or name in vary for name, value in values)
+
+
+def numbers_in(run: Run) -> Numbers:
+    return run.seq, run.first, run.started, run.changed, run.entered
+
+
+def with_numbers(run: Run, id: str, numbers: Numbers) -> Run:
+    """A run that has come as far as *run*, and has an id and numbers of its own."""
+    seq, first, started, changed, entered = numbers
+    return Run(
+        id, seq, first, run.trail, run.history, run.done, run.spent, run.values, started, changed, entered, run.closed,
+        run.user,
+    )  # fmt: skip
 
 
 def _without(items: tuple[Item, ...], item: Item) -> Iterable[Item]:

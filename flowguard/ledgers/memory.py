@@ -102,6 +102,8 @@ class MemoryLedger:
 
     def read(self, key: str, *, now: float) -> Optional[Record]:
         """The record of *key*; to read it is to use it."""
+        if key not in self._entries:  # of mere visitors; nothing is looked at together, so there is nothing to lock
+            return None
         with self._lock:
             entry = self._find(key, now)
             return entry.record if entry else None

@@ -1,0 +1,261 @@
+"""The beaten track leads where the gate would have led: two guards of a flow, of which one has lanes, answer alike."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+from typing import Any, Callable, Iterable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_in_front import Silent
+from visitor import DONE, FAULT, INVALID, NOON, NOT_MODIFIED, SECRET, SHOWN, Boom, Clock, Visitor, guarded, led
+
+from flowguard import Flow
+from flowguard.codec import Codec
+from flowguard.cookie import Attributes, Cookie, Seal, name_and_value
+from flowguard.core.outcome import Answer as Answered
+from flowguard.core.outcome import Destination, Overrule, settle
+from flowguard.core.passage import Attempt, Passage, decide
+from flowguard.core.precedents import Precedent, is_steady, moved, pattern_of
+from flowguard.core.run import numbers_in, with_numbers
+
+DEEP = bool(os.environ.get("FLOWGUARD_DEEP"))
+SHOP = {
+    "/cart": {"start": True, "to": ["/shipping"], "repeat": True},
+    "/shipping": {"to": ["/payment", "/cart"], "submit": True},
+    "/payment": {"to": ["/done"], "once": True},
+    "/done": {},
+    "/help": {"within": ["/shipping", "/payment"]},
+    "/basket": {"undoes": ["/payment"]},
+}
+FORM = {
+    "/a": {"start": True, "to": ["/b", "/c"], "submit": True, "accept": ["https://pay.*"]},
+    "/b": {"to": ["/c"], "back": "edit", "requires": ["/a"]},
+    "/c": {"to": ["/a", "/d"], "accept": [200]},
+    "/d": {"to": ["/a"], "effects": True},
+}
+
+
+def saying_so(refusal: Any) -> Any:
+    def answering(environ: Any, start_response: Any) -> Iterable[bytes]:
+        start_response("403 Forbidden", [("Content-Type", "text/plain")])
+        return [f"{refusal.reason} {refusal.target}".encode()]
+
+    return answering
+
+
+FLOWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "a shop": (SHOP, {}),
+    "a shop that one may go back in": (SHOP, {"back": "edit", "restart": True}),
+    "a shop whose ledger is silent at times": (SHOP, {"ledger": "silent"}),
+    "a form": (FORM, {}),
+    "a form that one may look back in": (FORM, {"back": "view", "ordered": True, "on_refusal": "redirect"}),
+    "a form that is refused in words of its own": (FORM, {"on_refusal": lambda refusal, environ: saying_so(refusal)}),
+    "a form without a ledger": ({key: {**value} for key, value in FORM.items()}, {"ledger": None}),
+}
+
+
+def saying(word: str) -> Callable[..., Iterable[bytes]]:
+    """An application that overrules the table on the handle, before it answers."""
+
+    def answering(environ: Any, start_response: Any) -> Iterable[bytes]:
+        getattr(environ["flowguard.run"], word)()
+        start_response("200 OK", [("Content-Type", "text/html")])
+        return [b"page"]
+
+    return answering
+
+
+def late(environ: Any, start_response: Any) -> Iterable[bytes]:
+    """One that does so when it has started its answer."""
+    start_response("200 OK", [("Content-Type", "text/html")])
+    environ["flowguard.run"].success()
+    return [b"page"]
+
+
+def by_and_by(environ: Any, start_response: Any) -> Iterable[bytes]:
+    start_response("204 No Content", [])
+    yield b""
+
+
+def mended(environ: Any, start_response: Any) -> Iterable[bytes]:
+    """One that puts another answer in the place of its first."""
+    write = start_response("303 See Other", [("Location", "/payment")])
+    try:
+        raise Boom
+    except Boom as error:
+        start_response("200 OK", [("Content-Type", "text/html"), ("Cache-Control", "private")], (Boom, error, None))
+    assert write is not None
+    return [b"page"]
+
+
+ANSWERS: list[Any] = [
+    SHOWN, SHOWN, DONE, DONE, FAULT, INVALID, NOT_MODIFIED, Boom, late, by_and_by, mended, saying("success"),
+    saying("failed"), saying("finish"), saying("reset"), SHOWN.saying("Flowguard", "success"),
+    SHOWN.saying("Flowguard", "nonsense"), SHOWN.saying("cache-control", "max-age=60"), led("/payment"), led("/done"),
+    led("/c"), led("http://shop.example/shipping"), led("https://pay.example/"), led("/elsewhere"), led("//odd"),
+]  # fmt: skip
+MORE: list[dict[str, Any]] = [
+    *[{}] * 12, {"HTTP_ACCEPT_LANGUAGE": "de"}, {"HTTP_X_HTTP_METHOD_OVERRIDE": "PUT"},
+    {"HTTP_SEC_PURPOSE": "prefetch"}, {"HTTP_SEC_FETCH_MODE": "cors"}, {"HTTP_HOST": "other.example"},
+    {"HTTP_SEC_FETCH_MODE": None, "HTTP_ACCEPT": "text/html"}, {"HTTP_SEC_FETCH_MODE": None, "HTTP_ACCEPT": "*/*"},
+    {"HTTP_IF_NONE_MATCH": "*"}, {"HTTP_HX_REQUEST": "true", "HTTP_SEC_FETCH_MODE": "cors"}, {"SCRIPT_NAME": "/shop"},
+]  # fmt: skip
+
+
+# What the two may differ in.
+UNLIKE = dict.fromkeys(("HTTP_PURPOSE", "flowguard.run", "flowguard.calls", "wsgi.input", "wsgi.errors", "HTTP_COOKIE"))
+
+
+class Pair:
+    """Two visitors who do the same, before a guard each; what the second one sends has a header that says nothing, and
+    takes it off the beaten track."""
+
+    def __init__(self, paths: dict[str, Any], options: dict[str, Any]) -> None:
+        self.clock = Clock()
+        self.known: list[dict[str, str]] = [{}]
+        self.visitors, self.apps, self.guards = [], [], []
+        self.ledgers = [Silent(), Silent()] if options.get("ledger") == "silent" else []
+        for number in range(2):
+            more = {"ledger": self.ledgers[number]} if self.ledgers else {}
+            visitor, app = guarded(paths, clock=self.clock, check=False, **{**options, **more})
+            self.visitors.append(visitor)
+            self.apps.append(app)
+            self.guards.append(visitor.app)
+
+    def ask(self, method: str, path: str, answer: Any, more: dict[str, Any]) -> None:
+        told = []
+        for visitor, app, off in zip(self.visitors, self.apps, ({}, {"HTTP_PURPOSE": "none"})):
+            app.answers = {f"{method} {path}": answer}
+            environ = visitor.environ(method, path, **{"HTTP_SEC_FETCH_MODE": "navigate", **off, **more})
+            told.append(self._told(visitor, environ))
+        assert told[0] == told[1]
+        assert self.runs(0) == self.runs(1)
+        ours, theirs = ([{**seen.environ, **UNLIKE} for seen in app.seen[-1:]] for app in self.apps)
+        assert ours == theirs
+        asked = [ledger.asked for ledger in self.ledgers]
+        assert asked == asked[::-1]
+
+    @staticmethod
+    def _told(visitor: Visitor, environ: Any) -> Any:
+        try:
+            response = visitor.send(environ)
+        except Boom:
+            return "raised"
+        headers = [(name, name == "Set-Cookie" or value) for name, value in response.headers]
+        return response.line, headers, response.body, sorted(visitor.jar)
+
+    def runs(self, which: int) -> Any:
+        """The runs of the one visitor, as ledger and cookie tell them, but for their ids, which are random."""
+        environ = self.visitors[which].environ("GET", "/")
+        return [run._replace(id="") for gate in self.guards[which].gates for run in gate.runs(environ)]
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_with_lanes_and_without_them_a_guard_answers_alike(name: str):
+    paths, options = FLOWS[name]
+    for seed in range(400 if DEEP else 15):
+        chance, pair = random.Random(seed), Pair(paths, options)
+        old: list[list[dict[str, str]]] = []
+        for _ in range(40):
+            method = chance.choice(["GET"] * 6 + ["POST"] * 5 + ["HEAD", "PUT"])
+            pair.ask(method, chance.choice(list(paths)), chance.choice(ANSWERS), chance.choice(MORE))
+            for ledger in pair.ledgers:
+                ledger.off = len(old) % 5 == 4
+            pair.clock.now += chance.choice([0, 0.5, 20, 20, 20, 7000])
+            old.append([dict(visitor.jar) for visitor in pair.visitors])
+            if chance.random() < 0.1:  # an older cookie, the same one of both
+                jars = chance.choice(old)
+                for visitor, jar in zip(pair.visitors, jars):
+                    visitor.jar = dict(jar)
+            if chance.random() < 0.05:
+                for visitor in pair.visitors:
+                    visitor.jar = {key: f"{value[:-4]}AAAA" for key, value in visitor.jar.items()}
+
+
+@pytest.mark.parametrize("location", ["http://shop.example/payment", "//shop.example/payment", "/shop/payment"])
+def test_a_location_is_read_against_each_request_whatever_was_read_before(location: str):
+    pair = Pair(SHOP, {})
+    for more in [{}, {"HTTP_HOST": "other.example"}, {"SCRIPT_NAME": "/shop"}, {}] * 2:
+        for visitor in pair.visitors:
+            visitor.jar.clear()
+        pair.ask("GET", "/cart", SHOWN, {})
+        pair.ask("GET", "/shipping", SHOWN, {})
+        pair.ask("POST", "/shipping", led(location), more)
+
+
+def test_a_change_that_a_304_makes_is_told_by_the_answer_after_it():
+    pair = Pair(SHOP, {"ledger": "memory://"})
+    for step in ("GET /cart", "GET /shipping"):
+        pair.ask(*step.split(), SHOWN, {})  # type: ignore[arg-type]
+    pair.ask("POST", "/shipping", DONE, {})
+    pair.ask("GET", "/payment", SHOWN, {})
+    before = dict(pair.visitors[0].jar)
+    pair.ask("POST", "/payment", NOT_MODIFIED, {})
+    assert pair.visitors[0].jar == before
+    pair.ask("GET", "/payment", SHOWN, {})
+    assert pair.visitors[0].jar != before
+
+
+@pytest.mark.parametrize("host", ["", "__Host-"], ids=["any name", "a protected name"])
+@pytest.mark.parametrize("header", [
+    "{0}=T", "a=b; {0}=T", "a=b; {0}=T; c=d", "{0}=T; {0}=U", "a=b;{0}=T", "a=b, {0}=T", "x{0}=T", "a=b; x{0}=T",
+    "{0}=T, a=b", "{0}=T a=b", "{0}=T\ta=b", "{0}=T,", "{0}=", "{0}", "", "a={0}=T", "; {0}=T", " {0}=T", "a; {0}=T;",
+    "{0}-note=x; {0}=T", "{0}-other=T",
+])  # fmt: skip
+def test_a_token_that_is_read_in_passing_is_the_one_that_is_read_with_care(host: str, header: str):
+    definition = Flow(SHOP).definition
+    cookie = Cookie("name", Codec(definition), Seal([SECRET], "flow"), Attributes(), bool(host))
+    text = header.format(f"{host}name")
+    token = cookie.only(text)
+    assert token is None or [token] == [found for _, found in name_and_value(re.escape(cookie.name)).findall(text)]
+    assert token == "T" or header not in ("{0}=T", "a=b; {0}=T", "a=b; {0}=T; c=d")
+
+
+# --- the rules of it -------------------------------------------------------------------------------------------------
+
+TO = [None, "/cart", "/shipping", "/payment", "/done", "nowhere"]
+
+
+def destination(to: Any) -> Any:
+    return None if to is None else Destination(None, "/x", "/x") if to == "nowhere" else Destination(to, to, to)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(
+    st.sampled_from(list(SHOP)), st.booleans(), st.sampled_from([200, 204, 303, 404, 500]),
+    st.sampled_from(TO), st.sampled_from([None, *Overrule]),
+), max_size=12), st.sampled_from(["refuse", "view", "edit"]))  # fmt: skip
+def test_what_is_done_to_a_pattern_is_done_to_every_run_that_is_like_it(steps: Any, back: str):
+    flow = Flow(SHOP, back=back).definition
+    run, now = Flow(SHOP).begin("somebody"), int(NOON * 1000)
+    for name, submission, status, to, overrule in steps:
+        now += 5_000
+        attempt = Attempt(name, submission, now)
+        verdict = decide(flow, run, attempt)
+        answer = Answered(status, True, destination(to) if status == 303 else None, overrule)
+        precedent = Precedent(flow, pattern_of(run) if run.trail else None, attempt._replace(now=None))
+        assert precedent.verdict == verdict
+        if isinstance(verdict, Passage):
+            expected = settle(flow, run, verdict, answer, now)
+            if run.trail:
+                run_then, outcome = precedent.settled(answer)
+                done = run if run_then is precedent.run else with_numbers(
+                    run_then, run.id, moved(numbers_in(run), run_then, now))  # fmt: skip
+                assert (done, outcome) == expected
+            run = expected.run
+
+
+@pytest.mark.parametrize(("paths", "options"), [
+    ({"/a": {"to": ["/b"], "min_seconds": 1}, "/b": {}}, {}),
+    ({"/a": {"to": ["/b"]}, "/b": {"when": lambda context: True}}, {}),
+    ({"/a": {"to": ["/b"]}, "/b": {}}, {"bind": "REMOTE_USER"}),
+    ({"/<x>/a": {"to": ["/<x>/b"]}, "/<x>/b": {}}, {"instance": "x"}),
+    ({"/<x>/a": {"to": ["/<x>/b"]}, "/<x>/b": {}}, {"vary": ["x"]}),
+], ids=["times", "a condition", "users", "instances", "variables that vary"])  # fmt: skip
+def test_a_flow_in_which_time_or_person_counts_has_no_lanes(paths: Any, options: Any):
+    assert not is_steady(Flow(paths, **options).definition)
+    assert is_steady(Flow({"/a": {"to": ["/b"]}, "/b": {}}).definition)
