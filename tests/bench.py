@@ -1,8 +1,8 @@
 """What a guard costs, beside the cryptography that it can't do without, and beside what people write in its place:
 
-    python3 tests/bench.py                    # all of it: three minutes
+    python3 tests/bench.py                    # all of it: four minutes
     python3 tests/bench.py --json FILE        # the figures also as JSON
-    python3 tests/bench.py requests           # only the table of requests; or: growth, start
+    python3 tests/bench.py requests           # only the table of requests; or: growth, sockets, worst, start
 
 The unit U is two `hmac.digest(key, 100 bytes, "sha256")` and one `compare_digest`, measured in the same run: figures in
 U compare from one machine to another. Everything is measured in one process by its own CPU time, in short slices whose
@@ -26,21 +26,26 @@ if __name__ == "__main__":
 
 import gc
 import hmac
+import http.client
 import json
 import platform
 import random
 import subprocess
 import time
+import tracemalloc
 from io import BytesIO
 from statistics import median
 from typing import Any, Callable, NamedTuple, Optional, Sequence
 
-from checkouts import SECRET, STEPS, Application, Site, guarded, shop, sites
+from bench_site import SPENT
+from checkouts import FLOW, SECRET, STEPS, Application, Site, guarded, shop, sites
+from servers import Gunicorn
 
 from flowguard import Flow, FlowGuard
 
 VISITORS = 10_000
 ROUNDS = 40
+IN_A_ROW = 200  # requests to one server, between two looks at what its process has spent
 SLICE = VISITORS // ROUNDS  # requests: in all its slices, each visitor's turn comes once
 # What a browser of today sends along.
 BROWSER = {
@@ -120,10 +125,11 @@ def rows_of(site: Site, visitors: int = VISITORS) -> list[Row]:
     cart, shipping, review = (f"{prefix}{STEPS[place]}" for place in (0, 1, 3))
     begun = [walk(application, f"GET {cart}") for _ in range(visitors)]
     there = [walk(application, f"GET {shipping}", cookie=cookie) for cookie in begun]
+    submit = [walk(application, f"GET {cart}", f"GET {shipping}") for _ in range(visitors)]  # they have moved on
     rows = [
         Row(site.name, "unguarded path", application, bare, "GET /logo.png", begun),
         Row(site.name, "reload", application, bare, f"GET {shipping}", there),
-        Row(site.name, "submission", application, bare, f"POST {shipping}", there, site.form, forgetting(application)),
+        Row(site.name, "submission", application, bare, f"POST {shipping}", submit, site.form, forgetting(application)),
     ]
     if not site.judges_gets:
         return rows[1:]
@@ -136,12 +142,7 @@ def rows_of(site: Site, visitors: int = VISITORS) -> list[Row]:
 
 def forgetting(application: Any) -> Callable[[], None]:
     """Empties the ledger of a guard, so that a visitor's submission is the run's first, however often it is sent."""
-
-    def forget() -> None:
-        for key, _, _ in application.ledger.scan(0):
-            application.ledger.forget(key)
-
-    return forget if isinstance(application, FlowGuard) else lambda: None
+    return application.ledger.__init__ if isinstance(application, FlowGuard) else lambda: None
 
 
 # --- measuring -------------------------------------------------------------------------------------------------------
@@ -166,12 +167,12 @@ def spent(row: Row, application: Application, first: int, count: int) -> int:
     row.before()
     begun = time.process_time_ns()
     for request in requests:
-        for _ in application(request, _start_response):
+        for _ in application(request, start_response):
             pass
     return time.process_time_ns() - begun
 
 
-def _start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], object]:
+def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], object]:
     return _write
 
 
@@ -249,6 +250,9 @@ def requests_table(rounds: int) -> Table:
         Row("flowguard", "unguarded path, rules with converters", variables, shop, "GET /logo.png", [old]),
         Row("flowguard", "forged cookie, three keys", keys, None, "GET /shipping", [forged(old)]),
     ]
+    asking = {**FLOW, "/done": {"when": lambda context: True}}  # not asked here: but the flow is not steady any more
+    site = Site("flowguard", shop, FlowGuard(shop, asking, secret_key=SECRET))
+    rows += [row._replace(name=f"{row.name}, where conditions are") for row in rows_of(site)[1:-1]]
     return table_of(rows, rounds)
 
 
@@ -319,7 +323,93 @@ def growth_table(rounds: int) -> Table:
     return table_of(rows, rounds)
 
 
-def start_figures() -> dict[str, float]:
+def socket_figures(rounds: int) -> dict[str, float]:
+    """Processor time that a gunicorn worker spends on a request over real sockets, in microseconds."""
+    steps = {"unguarded path": "GET /logo.png", "reload": "GET /shipping", "submission": "POST /shipping"}
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in steps}
+    here = guarded()  # which signs as the one over there
+    with Gunicorn("bench_site:bare") as bare, Gunicorn("bench_site:guarded") as guard:
+        for _ in range(rounds):
+            for name in random.sample(list(steps), len(steps)):
+                cookies = [walk(here, "GET /cart", "GET /shipping") for _ in range(IN_A_ROW)]
+                spent_by = {port: spent_over_there(port, steps[name], cookies)
+                            for port in random.sample([bare.port, guard.port], 2)}  # fmt: skip
+                taken[name].append((spent_by[bare.port], spent_by[guard.port] - spent_by[bare.port]))
+    figures = {}
+    for name, pairs in taken.items():
+        figures[f"{name}, bare"], figures[f"{name}, added"] = (median(column) for column in zip(*pairs))
+    return figures
+
+
+def spent_over_there(port: int, step: str, cookies: Sequence[str]) -> float:
+    """Microseconds for each request of a visitor who makes that *step*."""
+    before = int(fetch(port, f"GET {SPENT}"))
+    for cookie in cookies:
+        fetch(port, step, cookie)
+    return (int(fetch(port, f"GET {SPENT}")) - before) / len(cookies) / 1_000
+
+
+def fetch(port: int, step: str, cookie: str = "") -> bytes:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request(*step.split(), headers={"Cookie": cookie, "Sec-Fetch-Mode": "navigate"})
+        return connection.getresponse().read()
+    finally:
+        connection.close()
+
+
+def worst_figures(_rounds: int) -> dict[str, float]:
+    """The most that one request takes, in milliseconds: each the best of several tries, for the machine is busy."""
+    long, wide = made(chain(502)), made({**star(10_000), "/beside": {"to": ["/start"]}})
+    steps = [f"GET /step{number}" for number in range(501)]
+    old = walk(long, *steps)
+    found = {
+        "a reload after 500 transitions": slowest(long, steps[-1], old),
+        "a transition after 500": slowest(long, "GET /step501", old),
+        "8 kB of cookies that are nearly ours": slowest(long, steps[-1], "flowguard-flow" * 580),
+        "8 kB of cookies that are forged": slowest(long, steps[-1], f"flowguard-flow={'1ab.' + 'x' * 490}; " * 16),
+        "8 kB of an odd path": slowest(long, "GET " + "/%2e%2E;x" * 900, ""),
+        "a transition to one of 9,999 states, the first": timed(wide, "GET /end5", walk(wide, "GET /start")),
+        "a transition to one of 9,999 states": slowest(wide, "GET /end5", walk(wide, "GET /start")),
+        "a refusal at one of 9,999 states, the first": timed(wide, "GET /end7", walk(wide, "GET /start", "GET /end5")),
+        "a refusal at one of 9,999 states": slowest(wide, "GET /end7", walk(wide, "GET /start", "GET /end5")),
+        "a refusal before 9,999 states, the first": timed(wide, "GET /beside", walk(wide, "GET /start")),
+        "a refusal before 9,999 states": slowest(wide, "GET /beside", walk(wide, "GET /start")),
+        "a refusal without a cookie": slowest(wide, "GET /end7", ""),
+    }
+    return {f"{name}, ms": figure for name, figure in found.items()}
+
+
+def slowest(application: Application, step: str, cookie: str) -> float:
+    """Milliseconds; the first of its kind does not count."""
+    return min([timed(application, step, cookie) for _ in range(6)][1:])
+
+
+def timed(application: Application, step: str, cookie: str) -> float:
+    """Milliseconds of one request."""
+    request = environ(*step.split(), cookie)
+    begun = time.process_time_ns()
+    application(request, start_response)
+    return (time.process_time_ns() - begun) / 1e6
+
+
+def memory_figures() -> dict[str, float]:
+    """What stays on the server, in bytes for each visitor."""
+    guard, figures = guarded(), {}
+    walk(guard, "GET /cart", "GET /shipping", "POST /shipping", "GET /payment")  # what is learnt is learnt
+    looks = "GET /cart", "GET /shipping"
+    for name, steps in (("looks", looks), ("submits", (*looks, "POST /shipping"))):
+        tracemalloc.start()
+        before = tracemalloc.get_traced_memory()[0]
+        for _ in range(IN_A_ROW):
+            walk(guard, *steps)
+        gc.collect()
+        figures[f"memory of a visitor who {name}, bytes"] = (tracemalloc.get_traced_memory()[0] - before) / IN_A_ROW
+        tracemalloc.stop()
+    return figures
+
+
+def start_figures(_rounds: int) -> dict[str, float]:
     """What a start costs: seconds, and what an import brings along."""
     figures = {}
     for name, build in (("a hundred flows of a hundred states", lambda: made(flows(100, 100))),
@@ -332,7 +422,7 @@ def start_figures() -> dict[str, float]:
                 for _ in range(5)]  # fmt: skip
         for place, what in enumerate(("ms", "MB")):
             figures[f"import {name}, {what}"] = median(float(one[place]) for one in told)
-    return figures
+    return {**figures, **memory_figures()}
 
 
 # Milliseconds, and megabytes where the system tells them.
@@ -354,7 +444,7 @@ print(1000 * (time.process_time() - begun), (pages() - before) * 4096 / 2**20)
 # --- what is printed -------------------------------------------------------------------------------------------------
 
 
-def print_requests(table: Table) -> None:
+def print_requests(table: Table, _title: str) -> None:
     names = list(dict.fromkeys(site for row in table.values() for site in row))
     print(f"\n{'added, in U':38}" + "".join(f"{name:>24}" for name in names))
     for row, figures in table.items():
@@ -368,7 +458,7 @@ def _cell(figure: Optional[Figure], ours: Figure) -> str:
     return f"{figure.units:.2f}" + ("" if figure is ours else f" ({figure.units / ours.units:.1f}x)")
 
 
-def print_growth(table: Table) -> None:
+def print_growth(table: Table, _title: str) -> None:
     print(f"\n{'growth':42}{'from':>8}{'to':>8}{'in U':>16}{'times':>8}")
     for row, figures in table.items():
         (small, first), (large, last) = figures.items()
@@ -382,26 +472,31 @@ def print_flat(figures: dict[str, float], title: str) -> None:
         print(f"{name:70}{value:>10.2f}")
 
 
+PARTS: dict[str, tuple[Callable[[int], Any], Callable[[Any, str], None]]] = {
+    "requests": (requests_table, print_requests),
+    "growth": (growth_table, print_growth),
+    "sockets": (lambda rounds: socket_figures(max(3, rounds // 4)), print_flat),
+    "worst": (worst_figures, print_flat),
+    "start": (start_figures, print_flat),
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", help="requests, growth, start; without any, all of them")
+    parser.add_argument("parts", nargs="*", help=f"{', '.join(PARTS)}; without any, all of them")
     parser.add_argument("--json", metavar="FILE", help="where the figures are to stand as JSON as well")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"slices of each row: {ROUNDS}, unless you say")
     options = parser.parse_args()
-    parts = options.parts or ["requests", "growth", "start"]
+    parts = options.parts or PARTS
     print(f"{platform.python_implementation()} {platform.python_version()} on {platform.machine()}")
     took = median(unit(0, SLICE) for _ in range(ROUNDS)) / SLICE / 1_000
     print(f"U = {took:.2f} microseconds")
     found: dict[str, Any] = {"python": platform.python_version(), "U, microseconds": took}
-    if "requests" in parts:
-        found["requests"] = requests_table(options.rounds)
-        print_requests(found["requests"])
-    if "growth" in parts:
-        found["growth"] = growth_table(options.rounds)
-        print_growth(found["growth"])
-    if "start" in parts:
-        found["start"] = start_figures()
-        print_flat(found["start"], "at start")
+    for part in PARTS:
+        if part in parts:
+            measured, printed = PARTS[part]
+            found[part] = measured(options.rounds)
+            printed(found[part], part)
     if options.json:
         Path(options.json).write_text(json.dumps(found, default=dict, indent=1) + "\n", encoding="utf-8")
 

@@ -18,7 +18,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Callable
 
+sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from bench import unit
 
 from flowguard import FlowGuard
 from flowguard.ledgers.base import Claim
@@ -76,18 +79,18 @@ def microseconds(*work: Callable[[int], int]) -> list[float]:
 
 
 def on_memory() -> dict[str, float]:
-    """A submission that counts, with a ledger in memory and with none; and the application alone."""
+    """A submission that counts, with a ledger in memory and with none; and the unit of `bench.py`."""
     none, memory = (FlowGuard(shop, PATHS, secret_key=SECRET, ledger=ledger) for ledger in (None, "memory://"))
     cookies = []
     for _ in range(ROUNDS + ROUNDS // 10):
         _, cookie = ask(none, "GET /cart")
         cookies.append(ask(none, "GET /shipping", cookie)[1])
-    without, with_it, application = microseconds(
+    without, with_it, u = microseconds(
         lambda number: ask(none, "POST /shipping", cookies[number])[0],
         lambda number: ask(memory, "POST /shipping", cookies[number])[0],
-        lambda number: ask(shop, "POST /shipping")[0],
+        lambda number: unit(number, 1),
     )
-    return {"guard": without - application, "claim and settlement": with_it - without}
+    return {"U": u, "claim and settlement": with_it - without}
 
 
 def on_sqlite(directory: str) -> dict[str, float]:

@@ -66,7 +66,7 @@ def test_a_table_has_a_figure_for_every_row_and_way(capsys):
              checkouts.Site("by hand", checkouts.shop, checkouts.floor())]  # fmt: skip
     rows = [row for site in built for row in bench.rows_of(site, visitors=20)]
     table = bench.table_of(rows, rounds=3)
-    bench.print_requests(table)
+    bench.print_requests(table, "requests")
     assert all(set(figures) == {"flowguard", "by hand"} for figures in table.values())
     assert table["reload"]["flowguard"].units > table["reload"]["by hand"].units / 2
     printed = capsys.readouterr().out
@@ -76,8 +76,11 @@ def test_a_table_has_a_figure_for_every_row_and_way(capsys):
 @pytest.mark.slow
 def test_it_runs_by_one_command_and_writes_json(tmp_path):
     file = tmp_path / "figures.json"
-    command = [sys.executable, BENCH, "start", "--json", str(file)]
+    command = [sys.executable, BENCH, "start", "sockets", "worst", "--rounds", "1", "--json", str(file)]
     told = subprocess.run(command, stdout=subprocess.PIPE, check=True, env={**os.environ, "FLOWGUARD_BOOTSTRAP": "0"})
     assert b"import flowguard, ms" in told.stdout
     found = json.loads(file.read_text("utf-8"))
     assert found["start"]["one start with 9,999 ends, s"] > 0
+    assert found["start"]["memory of a visitor who looks, bytes"] < 100
+    assert found["sockets"]["reload, added"] < found["sockets"]["reload, bare"]
+    assert found["worst"]["8 kB of an odd path, ms"] > 0
