@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from test_in_front import Silent
 from visitor import DONE, FAULT, INVALID, NOON, NOT_MODIFIED, SECRET, SHOWN, Boom, Clock, Visitor, guarded, led
 
-from flowguard import Flow
+from flowguard import Flow, beaten, refusing
 from flowguard.codec import Codec
 from flowguard.cookie import Attributes, Cookie, Seal, name_and_value
 from flowguard.core.outcome import Answer as Answered
@@ -136,8 +136,15 @@ class Pair:
         assert self.runs(0) == self.runs(1)
         ours, theirs = ([{**seen.environ, **UNLIKE} for seen in app.seen[-1:]] for app in self.apps)
         assert ours == theirs
+        assert self.seen(0) == self.seen(1)
         asked = [ledger.asked for ledger in self.ledgers]
         assert asked == asked[::-1]
+
+    def seen(self, which: int) -> Any:
+        """What the one application could see of the run."""
+        runs = [seen.environ.get("flowguard.run") for seen in self.apps[which].seen[-1:]]
+        return [(run.flow, run.state, run.current, run.history, run.allowed, run.notice, run.status, repr(run))
+                for run in runs if run is not None]  # fmt: skip
 
     @staticmethod
     def _told(visitor: Visitor, environ: Any) -> Any:
@@ -185,6 +192,25 @@ def test_a_location_is_read_against_each_request_whatever_was_read_before(locati
         pair.ask("GET", "/cart", SHOWN, {})
         pair.ask("GET", "/shipping", SHOWN, {})
         pair.ask("POST", "/shipping", led(location), more)
+
+
+def test_what_is_remembered_is_bounded_and_may_be_forgotten_at_any_time(monkeypatch: pytest.MonkeyPatch):
+    for module, limit in ((beaten, "MAX_STEPS"), (beaten, "MAX_REPLIES"), (refusing, "MAX_USUAL")):
+        monkeypatch.setattr(module, limit, 2)
+    pair = Pair(SHOP, {})
+    for number in range(6):
+        for visitor in pair.visitors:
+            visitor.jar.clear()
+        pair.ask("GET", "/cart", SHOWN, {})
+        pair.ask("POST", "/cart", led(f"/elsewhere/{number}"), {})
+        pair.ask("GET", "/shipping", SHOWN, {})
+        pair.ask("GET", "/payment", SHOWN, {"HTTP_ACCEPT_LANGUAGE": f"de;q=0.{number}"})
+        pair.ask("POST", "/shipping", led("/payment"), {})
+    (gate,) = pair.guards[0].gates
+    track = next(lane.track for route in pair.guards[0]._routes for lane in route.lanes.values())
+    assert track.gate is gate
+    assert len(track.steps) <= 2
+    assert all(len(step.replies) <= 2 and len(step.responses) <= 2 for step in track.steps.values())
 
 
 def test_a_change_that_a_304_makes_is_told_by_the_answer_after_it():
