@@ -39,7 +39,7 @@ def derived_keys(secret_keys: Sequence[Union[str, bytes]], salt: str) -> list[by
     return [stock.derive_key(key) for key in keys]
 
 
-class _HmacSha256(Signer):
+class _TextSigner(Signer):
     """A stock signer with one key, which is derived already, and whose two padded blocks are hashed once (RFC 2104,
     section 4, recommends it). It writes what a stock one writes, at a third of the cost."""
 
@@ -69,7 +69,7 @@ class Seal:
         derived = derived_keys(secret_keys, f"flowguard.v1.{name}")
         self._signers: dict[str, list[Signer]] = {}
         for key in derived:
-            self._signers.setdefault(self._head_of(key), []).insert(0, _HmacSha256(key))
+            self._signers.setdefault(self._head_of(key), []).insert(0, _TextSigner(key))
         self._head = self._head_of(derived[-1])
         self._newest = self._signers[self._head][0]
 

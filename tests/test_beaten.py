@@ -20,7 +20,7 @@ from flowguard.core.outcome import Answer as Answered
 from flowguard.core.outcome import Destination, Overrule, settle
 from flowguard.core.passage import Attempt, Passage, decide
 from flowguard.core.precedents import Precedent, is_steady, moved, pattern_of
-from flowguard.core.run import numbers_in, with_numbers
+from flowguard.core.run import Run, numbers_in, with_numbers
 
 DEEP = bool(os.environ.get("FLOWGUARD_DEEP"))
 SHOP = {
@@ -248,6 +248,13 @@ TO = [None, "/cart", "/shipping", "/payment", "/done", "nowhere"]
 
 def destination(to: Any) -> Any:
     return None if to is None else Destination(None, "/x", "/x") if to == "nowhere" else Destination(to, to, to)
+
+
+def test_who_have_come_the_same_way_are_the_same_to_the_rules():
+    way = (("/cart", "/shipping"), (("/cart", "/shipping"),), frozenset({"/cart"}), frozenset(), (("id", "7"),))
+    mine = Run("mine", 3, 1, *way, 1, 2, 3, True, "ann")
+    yours = Run("yours", 5, 4, *way, 6, 7, 8, True, "bob")
+    assert pattern_of(mine) == pattern_of(yours) == Run("", 0, 0, *way, -1, -1, -1, True, "")
 
 
 @settings(deadline=None)

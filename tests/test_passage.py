@@ -576,22 +576,6 @@ def test_head_and_options_only_peek(where, name):
     assert decide(HELP, where, get(name, peek=True)).kind is Kind.PEEK
 
 
-# --- what is the same for all
-
-
-def test_who_have_come_the_same_way_are_the_same_to_the_rules():
-    mine = run("a b", "a", "b", values=(("id", "7"),), started=1, changed=2, entered=3, closed=True, user="ann")
-    yours = mine._replace(id="other", seq=5, first=4, started=6, changed=7, entered=8, user="bob")
-    bare = run("a b", "a", "b", values=mine.values, closed=True)._replace(id="", seq=0, first=0)
-    assert mine.anonymous() == yours.anonymous() == bare
-
-
-def test_who_ask_for_the_same_ask_the_same():
-    attempt = Attempt("a", True, 7, True, (("id", "7"),), no, Reason.EXPIRED, True, ("ann",))
-    bare = Attempt("a", True, None, True, (("id", "7"),), lost=Reason.EXPIRED, by_get=True)
-    assert attempt.anonymous() == bare
-
-
 # --- whether a run can be used
 
 
