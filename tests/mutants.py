@@ -45,6 +45,7 @@ class Group(NamedTuple):
 GROUPS = [
     Group("core/passage.py core/outcome.py core/run.py core/flow.py core/following.py core/guidance.py",
           "passage outcome model following undoing effects variables flow middleware refusals"),
+    Group("core/precedents.py", "beaten"),
     Group("core/graph.py core/lints.py core/survey.py core/walks.py", "passage graph lints searching"),
     Group("ledgers", "ledgers config",
           leave="eight_processes or writers_are_killed or a_cluster"),
