@@ -277,6 +277,12 @@ def test_a_state_that_is_unreachable_for_what_it_requires_is_told_once():
     assert Lint("requires-unmet", "b", "requires", {"group": "'x' or 'y'"}) in lints(Survey(flow(*UNMET)))
 
 
+def test_unless_it_is_known_nothing_is_said_of_pages_as_answers():
+    paying = (state("a", "pay", start=True), state("pay", once=True, submit=True))
+    assert found_in(*paying) == []
+    assert found_in(*paying, pages=True) == [("once-without-accept", "pay")]
+
+
 def test_nothing_is_said_of_what_is_required_where_not_every_run_was_tried():
     assert found_in(*UNMET, most=1) == [("unreachable", "x"), ("unreachable", "y")]
 

@@ -253,6 +253,13 @@ def test_what_python_reads_as_a_value_is_another_spelling_of_it(path: str, index
     assert PathTable(VALUED).find(path) == Misspelt(index, declared)
 
 
+@pytest.mark.parametrize("digits", [126, 127])
+@pytest.mark.parametrize("rule", ["/<int:n>", "/id-<int:n>.txt"])
+def test_a_value_of_up_to_128_bytes_is_read_as_python_does(rule: str, digits: int) -> None:
+    path, declared = (rule.replace("<int:n>", sign + "7" * digits) for sign in ("+", ""))
+    assert PathTable([rule]).find(path) == Misspelt(0, declared)
+
+
 @pytest.mark.parametrize(
     "path",
     ["/n/-7", "/n/7.0", "/n/0x7", "/n/+", "/n/+" + "7" * 200, "/p/nan/x", "/p/1e999/x", "/t/0", "/t/" + "g" * 32,
