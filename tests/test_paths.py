@@ -477,13 +477,14 @@ def test_where_a_converter_refuses_the_next_rule_is_tried() -> None:
         (["/x<a>", "/xy<b>"], "/xyz", found(1, b="z")),
         (["/<a>x", "/<b>yx"], "/zyx", found(1, b="z")),
         (["/<a>-<b>", "/<c>"], "/" + "a" * 100 + "-" + "b" * 100, found(0, a="a" * 100, b="b" * 100)),
+        (["/<a>-<b>", "/<c>"], "/" + "a" * 128 + "-" + "b" * 128, found(0, a="a" * 128, b="b" * 128)),
         (["/n/<int:n>"], "/n/" + "x" * 5000, None),
         (["/<any(a, b):x><y>"], "/" + "q" * 5000, TooLong(0)),
         (["/d/<path:p>/edit", "/a/<b>"], "/d/" + "x/" * 20 + "edit;z", Misspelt(0, "/d/" + "x/" * 20 + "edit")),
         (["/n/<int:n>", "/a/<b>/c"], "/n/+7", Misspelt(0, "/n/7")),
     ],
-    ids=["the longer literal first", "the longer end first", "two long values", "a long text that is no number",
-         "a long text that is shared out", "a path value before other rules", "a number before other rules"],
+    ids=["the longer literal first", "the longer end first", "two long values", "two of 128 bytes",
+         "a long text that is no number", "a long text that is shared out", "a path value before other rules", "a number before other rules"],
 )  # fmt: skip
 def test_of_the_rules_that_may_match_the_first_in_werkzeugs_order_does(
     rules: list[str], path: str, expected: Optional[Answer]
