@@ -16,7 +16,7 @@ from flowguard.core.lints import Lint, lints
 from flowguard.core.outcome import Answer, settle
 from flowguard.core.passage import NO_RUN, Attempt, Passage, decide
 from flowguard.core.survey import Survey
-from flowguard.core.walks import PAGE, SUCCESS, essence, walks
+from flowguard.core.walks import PAGE, SUCCESS, Walks, essence, walks
 from flowguard.findings import FINDINGS
 from flowguard.inspector import Deployment, bare_guard, inspect
 
@@ -335,6 +335,11 @@ def test_what_the_transitions_alone_make_certain_is_said_even_then():
     dead_ends = [("dead-end", "/0a"), ("dead-end", "/trap"), ("dead-end", "/trap2")]
     assert few_tries({**forks(40), **trap}) == [("unreachable", "/lost"), *dead_ends]
     assert few_tries({**forks(40), **trap}, back="edit") == [("unreachable", "/lost"), ("exits-used-up", "/trap")]
+
+
+def test_a_run_is_tried_as_long_as_an_answer_is_left():
+    assert walks(flow(*UNMET), most=0) == Walks({}, False)
+    assert set(walks(flow(*UNMET), most=1).steps) == {NO_RUN}
 
 
 def test_a_few_forks_are_tried_to_the_end():

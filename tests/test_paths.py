@@ -484,7 +484,8 @@ def test_where_a_converter_refuses_the_next_rule_is_tried() -> None:
         (["/n/<int:n>", "/a/<b>/c"], "/n/+7", Misspelt(0, "/n/7")),
     ],
     ids=["the longer literal first", "the longer end first", "two long values", "two of 128 bytes",
-         "a long text that is no number", "a long text that is shared out", "a path value before other rules", "a number before other rules"],
+         "a long text that is no number", "a long text that is shared out",
+         "a path value before other rules", "a number before other rules"],
 )  # fmt: skip
 def test_of_the_rules_that_may_match_the_first_in_werkzeugs_order_does(
     rules: list[str], path: str, expected: Optional[Answer]
