@@ -19,10 +19,13 @@ import logging
 import os
 import sys
 from collections import Counter
-from typing import Any, Iterable, Iterator, NamedTuple, Optional
+from itertools import count
+from pathlib import Path
+from typing import Any, Callable, Iterable, Iterator, NamedTuple, Optional
 from wsgiref.validate import validator
 
 import pytest
+import redis
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
@@ -48,6 +51,8 @@ from flowguard.cookie import MAX_COOKIE
 from flowguard.core.passage import Reason
 from flowguard.core.run import Run
 from flowguard.ledgers.memory import MemoryLedger
+from flowguard.ledgers.redis import RedisLedger
+from flowguard.ledgers.sqlite import SqliteLedger
 from flowguard.records import read as read_record
 from flowguard.users import Users
 
@@ -346,10 +351,13 @@ class Story(RuleBasedStateMachine):
     """See the module. `spent` and `under_way` are what the application itself knows of `once` states: the run's id,
     with which of its changes it began, and the state's name."""
 
+    fresh: Callable[[], Any] = MemoryLedger  # a ledger that knows nothing
+
     @initialize(plan=plans().filter(loads), steps=st.integers(0, 4))
     def begin(self, plan: Plan, steps: int) -> None:
         self.plan = self.first_plan = plan
         self.clock, self.ledger = Clock(), Down()
+        self.ledger.kept = self.fresh()
         self.truths = {"rain": TRUE, "snow": TRUE}
         self.keys = SECRETS[:1]
         self.people = [Somebody(plan, user) for user in USERS]
@@ -519,7 +527,7 @@ class Story(RuleBasedStateMachine):
     @rule(sure=one_in(4))
     def the_ledger_loses_all(self, sure: bool) -> None:
         if sure:
-            self.ledger.kept = MemoryLedger()
+            self.ledger.kept = self.fresh()
             self.spent.clear()
             self.under_way.clear()
 
@@ -754,11 +762,38 @@ def unobserved() -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
-@pytest.mark.slow
-def test_whatever_visitors_and_operators_do_the_guard_keeps_its_promises() -> None:
-    run_state_machine_as_test(Story, settings=settings(
-        max_examples=STORIES, stateful_step_count=STEPS, deadline=None, derandomize=not DEEP, database=None,
+def tell(story: type[Story], stories: int) -> None:
+    run_state_machine_as_test(story, settings=settings(
+        max_examples=stories, stateful_step_count=STEPS, deadline=None, derandomize=not DEEP, database=None,
         report_multiple_bugs=False, suppress_health_check=list(HealthCheck),
     ))  # fmt: skip
     print(dict(REACHED))
+
+
+@pytest.mark.slow
+def test_whatever_visitors_and_operators_do_the_guard_keeps_its_promises() -> None:
+    tell(Story, STORIES)
     assert {reason.value for reason in Reason} <= REACHED.keys()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("redis", marks=pytest.mark.redis)])
+def test_it_keeps_them_with_every_ledger(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    numbers = count()
+
+    def fresh_sqlite() -> Any:
+        return SqliteLedger(tmp_path / f"{next(numbers)}.db")
+
+    def fresh_redis() -> Any:
+        return RedisLedger(client, prefix=f"story-{os.getpid()}-{next(numbers)}:")
+
+    if kind == "redis":
+        client = redis.Redis.from_url(request.getfixturevalue("redis_url"))
+        request.addfinalizer(client.close)
+
+    class Kept(Story):
+        fresh = staticmethod(fresh_redis if kind == "redis" else fresh_sqlite)
+
+    before = REACHED["newest"]
+    tell(Kept, STORIES // 8)
+    assert REACHED["newest"] > before
