@@ -345,6 +345,9 @@ class Somebody:
 WHO, WHERE, NUMBER = st.sampled_from([0, 0, 0, 1, 1, 2]), st.integers(0, 15), st.integers(0, 999)
 LOOKS = {"a browser": PAGE, "an old browser": OLD_BROWSER, "a script": SCRIPT}
 REACHED: Counter[str] = Counter()
+# Where the stories must come, or they show nothing: some hundreds reach the former dozens of times each.
+OFTEN = {"not_started", "duplicate", "illegal", "skipped", "bad_cookie", "unavailable", "one hop", "newest", "once"}
+EVERYWHERE = OFTEN | {reason.value for reason in Reason}
 
 
 class Story(RuleBasedStateMachine):
@@ -773,7 +776,7 @@ def tell(story: type[Story], stories: int) -> None:
 @pytest.mark.slow
 def test_whatever_visitors_and_operators_do_the_guard_keeps_its_promises() -> None:
     tell(Story, STORIES)
-    assert {reason.value for reason in Reason} <= REACHED.keys()
+    assert (EVERYWHERE if DEEP else OFTEN) <= REACHED.keys()
 
 
 @pytest.mark.slow
