@@ -337,6 +337,10 @@ def test_what_the_transitions_alone_make_certain_is_said_even_then():
     assert few_tries({**forks(40), **trap}, back="edit") == [("unreachable", "/lost"), ("exits-used-up", "/trap")]
 
 
+def test_whoever_tries_is_patient_enough_for_every_minimal_stay():
+    assert found_in(state("a", "b", start=True, submit=True, min_time=60_000), state("b")) == []
+
+
 def test_a_run_is_tried_as_long_as_an_answer_is_left():
     assert walks(flow(*UNMET), most=0) == Walks({}, False)
     assert set(walks(flow(*UNMET), most=1).steps) == {NO_RUN}
