@@ -337,6 +337,12 @@ def test_what_the_transitions_alone_make_certain_is_said_even_then():
     assert few_tries({**forks(40), **trap}, back="edit") == [("unreachable", "/lost"), ("exits-used-up", "/trap")]
 
 
+def test_where_a_run_is_over_and_the_next_begins_nobody_is_caught():
+    assert found_in(
+        state("a", "end", start=True), state("end"), state("b", "c", start=True), state("c", "b")
+    ) == []  # fmt: skip
+
+
 def test_whoever_tries_is_patient_enough_for_every_minimal_stay():
     assert found_in(state("a", "b", start=True, submit=True, min_time=60_000), state("b")) == []
 
