@@ -156,8 +156,10 @@ class Refuser:
             return None
         after = hoped(self._flow, run, under_way.state)
         name = target(self._flow, after, attempt.now, attempt.agrees) if attempt.submission else refusal.state
-        values = self._values(run, attempt)
-        return self._way(name, values, mount)[0] if self._flow.states[name].get else None
+        if name in self._flow.states and not self._flow.states[name].get:
+            return None
+        url, method = self._way(name, self._values(run, attempt), mount)
+        return url if method is None else None
 
     def _retry_after(self, refusal: Refusal, run: Optional[Run], attempt: Attempt) -> Optional[int]:
         """Whole seconds until it is no longer too fast. A state that is not the current one must be entered first."""

@@ -1490,6 +1490,20 @@ def test_who_waits_for_a_slow_payment_that_fails_ends_on_the_form():
     assert (visitor.get("/done").verdict, visitor.get("/done").location) == ((303, "skipped"), "/pay")
 
 
+@pytest.mark.parametrize(("key", "refresh"), [("/cvc", "5; url=/cvc"), ("POST /cvc", "5; url=/pay")])
+def test_while_a_step_is_entered_by_a_form_its_companion_is_busy(key: str, refresh: str):
+    visitor, app = shop(*WALK[:3], paths={"/shipping": {"to": ["/pay"]}, key: {"within": ["/pay"]}})
+    clicks: list[Response] = []
+
+    def slow(environ: Environ, start_response: Any) -> Iterable[bytes]:
+        clicks.append(visitor.twin().get("/cvc"))
+        return led_on(start_response)
+
+    app.answers["POST /pay"] = slow
+    go(visitor, "POST /pay")  # from /shipping
+    assert [(click.verdict, click.header("Refresh")) for click in clicks] == [((409, "busy"), refresh)]
+
+
 def test_while_a_step_is_entered_by_a_form_the_next_page_is_busy():
     visitor, app = shop(*WALK[:3], paths={"/shipping": {"to": ["/pay"]}})
     clicks: list[Response] = []

@@ -724,7 +724,8 @@ class Story(RuleBasedStateMachine):
         assert run.id in request.brought or run.id not in self.ids, "another's run, or one of a cookie that is none"
         self.ids.add(run.id)
         brought = request.brought.get(run.id)
-        if brought is not None and "bind" in self.plan.options and brought.trail:
+        # After a reset its id is anybody's who brings it: another run, and nobody's.
+        if brought is not None and brought.first == run.first and "bind" in self.plan.options and brought.trail:
             assert self.owner(brought) in (None, request.user), "another user's run"
         undisturbed = request.finished == self.count and request.with_ledger and not self.ledger.off
         key = f"{request.gate.flow.name}:{run.id}"
