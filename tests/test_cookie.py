@@ -703,7 +703,9 @@ def test_a_run_that_grew_under_a_larger_flow_is_cut_to_what_a_browser_keeps():
     names = tuple(f"s{number}" for number in range(60))
     large = cookie(definition(*names))
     history = tuple(itertools.permutations(names, 2))
-    header = large.write(RUN._replace(trail=names, history=history, done=frozenset(), spent=frozenset()))
+    grown = RUN._replace(trail=names, history=history, done=frozenset(), spent=frozenset())
+    header = large.write(grown)
+    assert large._written(grown, "its-own=").startswith("its-own=")  # as an instance's is called
     assert MAX_COOKIE * 0.5 < len(header) <= MAX_COOKIE  # no more than need be is forgotten
     found = large.read(f"{NAME}={value_of(header)}").run
     assert found is not None
