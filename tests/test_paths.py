@@ -558,7 +558,8 @@ def test_what_is_declared_comes_before_what_is_a_twin() -> None:
         ("/<int:a>0<int:b>0<int:c>", "has more than two variables in one segment"),
         ("/<any(a, b):a><any(a, b):b><c>", "has more than two variables in one segment"),
         ("/<string(length=2):a>-<string(length=2):b>-<c>", "has more than two variables in one segment"),
-        ("/<a>-<b>-<c>", "has more than two variables in one segment"),
+        ("/<a>-<b>-<c>", ": has more than two variables in one segment that can't be told apart. Part them by a "
+         "slash."),
         ("/<int:a><int:b><int:c>", "has more than two variables in one segment"),
         ("/x" * 101, "has more than 100 segments"),
     ],
