@@ -6,7 +6,7 @@ import random
 from typing import Any, Mapping, NamedTuple
 
 import pytest
-from test_passage import flow, state
+from test_passage import flow, run, state
 from visitor import SECRET
 from werkzeug.exceptions import NotFound
 
@@ -345,6 +345,11 @@ def test_where_a_run_is_over_and_the_next_begins_nobody_is_caught():
 
 def test_whoever_tries_is_patient_enough_for_every_minimal_stay():
     assert found_in(state("a", "b", start=True, submit=True, min_time=60_000), state("b")) == []
+
+
+def test_the_essence_of_a_run_is_what_a_rule_looks_at():
+    here = run("a b", "a b", "b", closed=True, values=(("id", "7"),), started=1, changed=2, entered=3, user="ann")
+    assert essence(flow(*UNMET), here) == run("a b", "b", "b", closed=True)._replace(id="", seq=0, first=0)
 
 
 def test_a_run_is_tried_as_long_as_an_answer_is_left():
