@@ -347,6 +347,15 @@ def test_whoever_tries_is_patient_enough_for_every_minimal_stay():
     assert found_in(state("a", "b", start=True, submit=True, min_time=60_000), state("b")) == []
 
 
+def test_an_application_may_lead_back_to_any_earlier_state():
+    machine = flow(
+        state("a", "b", start=True), state("b", "c", submit=True), state("c", "d", submit=True, once=True), state("d")
+    )  # fmt: skip
+    paid = {each.trail for each in walks(machine, leading_back=True).steps if "c" in each.spent}
+    assert {("a",), ("a", "b"), ("a", "b", "c")} <= paid
+    assert {each.trail for each in walks(machine).steps if "c" in each.spent} == {("a", "b", "c"), ("a", "b", "c", "d")}
+
+
 def test_the_essence_of_a_run_is_what_a_rule_looks_at():
     here = run("a b", "a b", "b", closed=True, values=(("id", "7"),), started=1, changed=2, entered=3, user="ann")
     assert essence(flow(*UNMET), here) == run("a b", "b", "b", closed=True)._replace(id="", seq=0, first=0)
