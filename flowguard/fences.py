@@ -6,9 +6,9 @@ as it is spelled. Fences may stand in each other: the innermost decides.
 
 from __future__ import annotations
 
-from typing import Iterable, NamedTuple, Optional, Sequence
+from typing import Iterable, NamedTuple, Optional, Sequence, Union
 
-from flowguard.paths import DOTS, SLASH
+from flowguard.paths import DOTS, SLASH, UNREADABLE, Unreadable
 from flowguard.patterns import Keys
 from flowguard.spelling import FILTER, MANY, ODD, Entangled, Folded, fold, is_spelled, readings
 from flowguard.wire import native, raw
@@ -56,7 +56,7 @@ class Fences:
         self._posts = sorted(posts, key=lambda post: -len(post.key))  # the innermost comes first
         self._plain = tuple(post.plain for post in posts)
 
-    def find(self, path_info: str) -> Optional[Fenced]:
+    def find(self, path_info: str) -> Union[Fenced, Unreadable, None]:
         """The fence that keeps a path out, of those that no rule knows; None if it may pass."""
         data = raw(path_info)
         key = data.translate(FILTER) + b"/"
@@ -64,7 +64,10 @@ class Fences:
         plain = not odd and key[0] == SLASH
         if plain and not key.startswith(self._plain):
             return None
-        post = self._over(key) if plain else self._over_any_reading(data)
+        try:
+            post = self._over(key) if plain else self._over_any_reading(data)
+        except Entangled:
+            return UNREADABLE
         return None if post is None or post.opens(path_info, plain) else post.answer
 
     def _over(self, key: bytes) -> Optional[_Post]:
@@ -73,10 +76,7 @@ class Fences:
     def _over_any_reading(self, data: bytes) -> Optional[_Post]:
         """The innermost fence over any reading of a path."""
         folded = Folded()
-        try:
-            paths = [(folded.of(segments), len(segments)) for segments, _ in readings(data, MANY)]
-        except Entangled:
-            return self._posts[-1]
+        paths = [(folded.of(segments), len(segments)) for segments, _ in readings(data, MANY)]
         return next((post for post in self._posts for keys, count in paths if post.covers(keys, count)), None)
 
 

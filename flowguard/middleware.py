@@ -32,7 +32,7 @@ from flowguard.ledgers.base import Ledger
 from flowguard.ledgers.memory import MemoryLedger
 from flowguard.modes import ENFORCE
 from flowguard.notes import Notes
-from flowguard.paths import Found, Misspelt, PathTable, TooLong
+from flowguard.paths import Found, Misspelt, PathTable, TooLong, Unreadable
 from flowguard.reading import Application, Environ, StartResponse, is_speculation
 from flowguard.refusing import Refuser
 from flowguard.routing import Choice, Route
@@ -111,11 +111,13 @@ class FlowGuard:
         path = environ.get("PATH_INFO") or "/"
         if len(path) > paths.MAX_PATH:
             return self._too_long(environ, start_response)
-        found: Union[Found, Misspelt, TooLong, Fenced, None] = self._table.find(path)
+        found: Union[Found, Misspelt, TooLong, Unreadable, Fenced, None] = self._table.find(path)
         if found is None and self._fences is not None:
             found = self._fences.find(path)
         if found is None:
             return self.app(environ, start_response)
+        if isinstance(found, Unreadable):
+            return self._too_long(environ, start_response)
         route = self._routes[found.index]
         duty = route.duty
         gate = duty.gate if duty.always else duty.now(environ)

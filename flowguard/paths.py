@@ -19,7 +19,10 @@ from flowguard.patterns import MAX_PATH, Hit, Keys, Node, Part, Pattern, TooLong
 from flowguard.spelling import FILTER, LONG, MANY, ODD, Entangled, Folded, Reading, fold, readings, spell
 from flowguard.wire import native
 
-__all__ = ["MAX_PATH", "MAX_VALUE", "Answer", "Found", "Misspelt", "PathTable", "TooLong", "problems"]
+__all__ = [
+    "MAX_PATH", "MAX_VALUE", "UNREADABLE", "Answer", "Found", "Misspelt", "PathTable", "TooLong", "Unreadable",
+    "problems",
+]  # fmt: skip
 
 SLASH = ord("/")
 DOTS = re.compile(r"/\.\.?(?:/|\Z)")
@@ -47,7 +50,12 @@ class Misspelt(NamedTuple):
     path: str
 
 
-Answer = Union[Found, Misspelt, TooLong]
+class Unreadable:
+    """Nobody can tell in a millisecond whose path it is: it passes no more than one that is too long."""
+
+
+UNREADABLE = Unreadable()
+Answer = Union[Found, Misspelt, TooLong, Unreadable]
 
 
 class PathTable:
@@ -125,8 +133,7 @@ class PathTable:
         return _answer(self._walk(segments, slash, keys[1:]), path)
 
     def _search(self, raw: bytes, again: bool = True) -> Optional[Answer]:
-        """`find` for an odd path: every reading of it counts, and one that is another rule's counts more. A path that
-        is too entangled to be read passes no more than one that is too long.
+        """`find` for an odd path: every reading of it counts, and one that is another rule's counts more.
 
         again: look whether the declared spelling is still odd (its values may be), so that it is one hop away.
         """
@@ -140,7 +147,7 @@ class PathTable:
                 answer = self._search(_bytes(other), again=False) if again and isinstance(other, Hit) else None
                 return answer if isinstance(answer, Misspelt) else _told(other)
         except Entangled:
-            return TooLong(0) if self._patterns else None
+            return UNREADABLE
         return None if own is None else _answer(hit, text or "")
 
     def _others(self, raw: bytes, own: Optional[Pattern], folded: Folded) -> Iterator[Union[Hit, TooLong]]:

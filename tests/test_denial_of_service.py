@@ -15,10 +15,11 @@ from typing import Any, Callable
 import pytest
 from test_paths import hostile
 from visitor import SECRET, Application
+from visitor import guarded as guard
 
 from flowguard import FlowGuard
-from flowguard.fences import Fence, Fenced, Fences
-from flowguard.paths import MAX_PATH, Found, Misspelt, PathTable, TooLong, problems
+from flowguard.fences import Fence, Fences
+from flowguard.paths import MAX_PATH, UNREADABLE, Found, Misspelt, PathTable, problems
 from flowguard.spelling import Entangled, literal, thorough, unquote
 
 MOST = 56  # yards: two milliseconds on that machine, one and a margin
@@ -120,10 +121,18 @@ ENTANGLED = {
 
 
 @pytest.mark.parametrize("path", ENTANGLED.values(), ids=ENTANGLED)
-def test_what_cannot_be_read_in_time_is_refused(path: str) -> None:
-    assert PathTable(["/cart", "/<path:p>/edit"]).find(path) == TooLong(0)
-    assert Fences([Fence("/a/b/"), Fence("/a/")]).find(path) == Fenced(1)
-    assert PathTable([]).find(path) is None
+def test_what_cannot_be_read_in_time_is_not_passed_on(path: str) -> None:
+    assert PathTable(["/cart", "/<path:p>/edit"]).find(path) is UNREADABLE
+    assert Fences([Fence("/a/b/"), Fence("/a/")]).find(path) is UNREADABLE
+    visitor, app = guard({"/x": {"start": True}}, check=False)
+    assert visitor.get(path).status == visitor.post(path).status == 414
+    assert app.calls == []
+
+
+def test_where_nothing_is_enforced_it_passes() -> None:
+    visitor, app = guard({"/x": {"start": True}}, mode="report", check=False)
+    path = ENTANGLED["every way at once"]
+    assert (visitor.get(path).status, app.calls) == (200, [f"GET {path}"])
 
 
 @pytest.mark.parametrize("path", ["/" + "%25" * 2700 + "41", "/" + "%41" * 2700, "/" + "../" * 2700, "/" * 8190,

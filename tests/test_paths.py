@@ -323,6 +323,14 @@ def test_every_character_whose_normal_form_holds_a_slash_parts_segments() -> Non
             assert spelling.thorough(f"{'x' * 200}{char}{'y' * 200}").count("/") == 1, hex(ord(char))
 
 
+def test_every_character_whose_normal_form_holds_ascii_is_written_out() -> None:
+    for char in map(chr, [*range(0x80, 0xD800), *range(0xE000, 0x110000)]):
+        normal = unicodedata.normalize("NFKC", char)
+        seen = spelling.thorough(char)
+        if normal != char and seen and char not in "\ufdfa\ufdfb" and any(map(str.isascii, normal)):
+            assert seen == normal.replace("\\", "/"), hex(ord(char))
+
+
 @pytest.mark.parametrize("levels", [1, 2, 3, 10, 100, 1000])
 def test_escapes_are_undone_however_deep(levels: int) -> None:
     chain, nest, other = "%61", "%61", "%61"
