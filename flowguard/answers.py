@@ -123,7 +123,7 @@ def rooted(location: str, base: Mapping[str, Any]) -> str:
 
 def is_local(location: str) -> bool:
     """Is it a path on the same host, and read by nothing but its text and the mount point?"""
-    return location[:1] == "/" and location[1:2] != "/"
+    return location[:1] == "/" and location[1:2] not in ("/", "\t", "\r", "\n")  # urlsplit drops these three
 
 
 def _split(url: str) -> Any:

@@ -42,7 +42,7 @@ UNUSUAL = (
 METHODS = ("GET", "POST")  # that have lanes
 MAX_STEPS = 1_024  # that a flow remembers: some kB each
 MAX_REPLIES = 16  # of each step: Locations are many where they name an order
-USUAL = 200  # characters of a Location; what was made of longer ones is not kept
+USUAL = 400  # characters of an answer's headers; what was made of longer ones is not kept
 FORGED = "forged"  # what stands for the way of a cookie that nobody can read: a way has dots
 
 # An answer of the application: status, Content-Type, Location, and the mount point that the last is read against.
@@ -124,7 +124,7 @@ class Lane:
             version = self.kit.keeper.version(head[0], text, now)
         except LedgerUnavailable:
             if self._must_ask:
-                return self.track.gate.serve_on(None, environ, start_response, self.name)
+                return self._by_the_gate(None, environ, start_response)
             version = 0
         if version is None or (version and step.led):  # it may know where the first submission led
             return None
@@ -164,9 +164,9 @@ class Lane:
         try:
             held = self.kit.keeper.claimed(run, text, self.name, now)
         except LedgerUnavailable:
-            return self.track.gate.serve_on(None, environ, start_response, self.name)
+            return self._by_the_gate(None, environ, start_response)
         if held.run is not run or held.busy:
-            return self.track.gate.serve_on(held, environ, start_response, self.name)
+            return self._by_the_gate(held, environ, start_response)
         passing = Passing(self, step, environ, start_response, jar, head, text, held.version, now)
         passing.hold(held)
         return self._pass(passing, environ)
@@ -178,12 +178,26 @@ class Lane:
             passing.visit()
         if passing.step.needs_page:
             ask_for_the_page(environ)
-        call = Call(self.track.guard)
-        environ["flowguard.calls"] = (call,)
+        call = self._call(environ)
         try:
             return passing.call(self.track.app, environ)
         finally:
             call.open = False
+
+    def _by_the_gate(
+        self, held: Optional[Held], environ: Environ, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        """held: what the ledger said; None where it was silent."""
+        call = self._call(environ)
+        try:
+            return self.track.gate.serve_on(held, environ, start_response, self.name)
+        finally:
+            call.open = False
+
+    def _call(self, environ: Environ) -> Call:
+        call = Call(self.track.guard)
+        environ["flowguard.calls"] = (call,)
+        return call
 
     def _usual(self, step: Optional[Step], environ: Environ) -> Optional[Response]:
         """How those are refused who take that step; None where it passes, or where the gate must say it."""
@@ -249,6 +263,7 @@ class Passing(Exchange):
     # --- what an exchange asks for ------------------------------------------------------------------------------
 
     def answered(self, status: str, headers: Headers) -> Headers:
+        headers = list(headers)
         heard = kind, location, said, cached = hear(headers)
         if self._visit is not None or said is not None or self.handle.overrule is not None:
             visit = self.visit()
@@ -258,7 +273,7 @@ class Passing(Exchange):
         known = status, kind, location, self._base.get("SCRIPT_NAME")
         reply = self._reply = self.step.replies.get(known) or self._learnt(known, heard)
         self.settled_already = reply.way is None and not self.step.claims
-        headers = [*headers, *self._lane.headers[cached]]
+        headers += self._lane.headers[cached]
         if reply.way is not None:
             headers += self._changed(reply, reply.way)
         return headers
@@ -281,7 +296,7 @@ class Passing(Exchange):
         same = settled.run is self.step.run
         reply = Reply(told, settled, None if same else self._lane.track.codec.way(settled.run))
         # A Location that is not local is read by more than its text.
-        if location is None or (is_local(location) and len(location) <= USUAL):
+        if (location is None or is_local(location)) and sum(map(len, filter(None, known))) <= USUAL:
             if len(self.step.replies) >= MAX_REPLIES:
                 self.step.replies.clear()
             self.step.replies[known] = reply

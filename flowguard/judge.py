@@ -107,7 +107,7 @@ class Judge:
             return False
         claims = False
         for name in asked.names:
-            verdict = decide(self._flow, run, self._attempt(asked, name))
+            verdict = decide(self._flow, run, self.attempt(asked, name))
             if isinstance(verdict, Refusal):
                 return False
             claims |= verdict.claim
@@ -152,7 +152,7 @@ class Judge:
     def _refused(self, asked: Asked, reason: Reason, held: Held, invented: bool) -> Judged:
         """Refused for what is none of the rules' business; they still say where the visitor can go."""
         name, run = asked.names[-1], None if invented else held.run
-        attempt = self._attempt(asked, name, agrees=quietly(self._asker(asked, run, name)))
+        attempt = self.attempt(asked, name, agrees=quietly(self._asker(asked, run, name)))
         return Judged(Refusal(reason, name, 0), attempt, held, invented)
 
     def on(self, asked: Asked, held: Held) -> Judged:
@@ -173,7 +173,7 @@ class Judge:
         """Why *run* can't be used, or None if it can, or if there is nothing in it."""
         if not run.trail:
             return None
-        lost = foreign(self._flow, run, self._attempt(asked, asked.names[-1])) if self._flow.owned else None
+        lost = foreign(self._flow, run, self.attempt(asked, asked.names[-1])) if self._flow.owned else None
         return lost or usable(self._flow, run, asked.now)
 
     def _on_nothing(self, asked: Asked, lost: Optional[Reason]) -> Judged:
@@ -186,7 +186,7 @@ class Judge:
         passed: list[Passage] = []
         try:
             for name in (*asked.others, *asked.names):
-                attempt = self._attempt(asked, name, lost, self._asker(asked, run, name))
+                attempt = self.attempt(asked, name, lost, self._asker(asked, run, name))
                 verdict = decide(self._flow, run, attempt)
                 if name in asked.others and (isinstance(verdict, Passage) or (run and name in run.trail)):
                     continue
@@ -234,7 +234,7 @@ class Judge:
 
         return agrees
 
-    def _attempt(
+    def attempt(
         self, asked: Asked, name: str, lost: Optional[Reason] = None, agrees: Agrees = everything_agrees
     ) -> Attempt:
         """The request as a request for *name*."""

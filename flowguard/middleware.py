@@ -123,6 +123,8 @@ class FlowGuard:
         gate = duty.gate if duty.always else duty.now(environ)
         if gate is None:
             return self.app(environ, start_response)
+        if self._lonely and environ.get("wsgi.multiprocess"):
+            self._warn()
         lane = route.lanes.get(environ["REQUEST_METHOD"])
         if lane is not None and gate is duty.gate and isinstance(found, Found):
             answer = lane.serve(environ, start_response)
@@ -143,8 +145,6 @@ class FlowGuard:
             return self.app(environ, start_response)
         if is_speculation(environ):
             return gate.put_off(environ, start_response)
-        if self._lonely and environ.get("wsgi.multiprocess"):
-            self._warn()
         call = Call(self)
         environ["flowguard.calls"] = (*under_way, call)
         try:

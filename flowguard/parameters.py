@@ -82,10 +82,10 @@ class Fork:
             return None
 
     def _parts(self, asked: Values, sent: Values) -> Sequence[Values]:
-        """What an application sees that looks in the query alone, and one that looks in the form alone; nothing if all
-        stands in one of the two, or where the flow says that it does."""
-        only_asked, only_sent = (part.keys() - self._told for part in (asked, sent))
-        if only_asked <= only_sent or only_sent <= only_asked:
+        """What an application sees that looks in the query alone, and one that looks in the form alone; nothing if one
+        of the two is empty or both are alike, but for what the flow tells the place of."""
+        untold_asked, untold_sent = (part.keys() - self._told for part in (asked, sent))
+        if not untold_asked or not untold_sent or untold_asked == untold_sent:
             return ()
         every = {**asked, **sent}
         return [{name: every[name] for name in every if name in part or name in self._told} for part in (asked, sent)]

@@ -28,7 +28,7 @@ Headers = list[tuple[str, str]]
 
 # What the answer to a refusal depends on, beside the way and the request itself, where a browser says `Sec-Fetch-Mode`.
 SHAPES = ("HTTP_SEC_FETCH_MODE", "HTTP_ACCEPT_LANGUAGE", "HTTP_HX_REQUEST", "HTTP_X_INERTIA", "SCRIPT_NAME")
-MAX_USUAL = 16  # answers to one refusal that are kept, of some 500 bytes each
+MAX_USUAL = 8  # answers to one refusal that are kept, of up to 4 kB each
 USUAL = 200  # characters of those headers, of browsers; what was made of longer ones is not kept
 
 Shape = tuple[Optional[str], ...]

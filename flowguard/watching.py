@@ -106,7 +106,8 @@ class Watch(Gate):
         passage = judged.verdict
         if isinstance(passage, Refusal):
             self._refuser.would_refuse(asked, judged, brought)
-            passage = as_if_legal(self.flow, judged.run, judged.attempt)
+            attempt = self._judge.attempt(asked, asked.names[-1], agrees=judged.attempt.agrees)
+            passage = as_if_legal(self.flow, judged.run, attempt)
         handle = RunHandle(self.flow, judged.run, passage.state, asked.now, judged.attempt.agrees)
         environ["flowguard.run"] = handle
         hand_over_body(environ)

@@ -234,12 +234,16 @@ class Model:
         return self.effects(s) or any(key.name == s and key.takes_unsafe() for key in self.keys)
 
     def leads_to_an_end(self, run: Run, s: str) -> bool:
-        """Is there a way from S to a state without successors by none that is spent?"""
+        """Is there a way from S to a state without successors by none that is spent? Where there is no such state, it
+        makes no difference."""
+        return self.reaches_an_end(s, run.spent) or not self.reaches_an_end(s, set())
+
+    def reaches_an_end(self, s: str, spent: Any) -> bool:
         reached: set[str] = set()
         further = {s}
         while further - reached:
             reached |= further
-            further = {name for here in reached for name in self.to(here) if name not in run.spent}
+            further = {name for here in reached for name in self.to(here) if name not in spent}
         return any(not self.to(name) for name in reached)
 
     # --- words ------------------------------------------------------------------------------------------------------

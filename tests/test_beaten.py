@@ -97,6 +97,7 @@ ANSWERS: list[Any] = [
     saying("failed"), saying("finish"), saying("reset"), SHOWN.saying("Flowguard", "success"),
     SHOWN.saying("Flowguard", "nonsense"), SHOWN.saying("cache-control", "max-age=60"), led("/payment"), led("/done"),
     led("/c"), led("http://shop.example/shipping"), led("https://pay.example/"), led("/elsewhere"), led("//odd"),
+    led("/\t/shop.example/payment"),
 ]  # fmt: skip
 MORE: list[dict[str, Any]] = [
     *[{}] * 12, {"HTTP_ACCEPT_LANGUAGE": "de"}, {"HTTP_X_HTTP_METHOD_OVERRIDE": "PUT"},
@@ -211,6 +212,37 @@ def test_what_is_remembered_is_bounded_and_may_be_forgotten_at_any_time(monkeypa
     assert track.gate is gate
     assert len(track.steps) <= 2
     assert all(len(step.replies) <= 2 and len(step.responses) <= 2 for step in track.steps.values())
+
+
+def test_headers_that_can_be_read_once_reach_the_browser():
+    def answering(environ: Any, start_response: Any) -> Iterable[bytes]:
+        start_response("303 See Other", iter([("Location", "/shipping"), ("Content-Type", "text/html")]))
+        return [b""]
+
+    visitor, app = guarded(SHOP, check=False)
+    visitor.get("/cart")
+    app.answers["POST /cart"] = answering
+    assert visitor.post("/cart").location == "/shipping"
+
+
+def test_a_guard_that_answers_for_itself_while_its_ledger_is_silent_is_no_circle():
+    ledger, guards = Silent(), []
+    visitor, app = guarded(SHOP, ledger=ledger, check=False, on_refusal=lambda refusal, environ: guards[0])
+    guards.append(visitor.app)
+    visitor.get("/cart")
+    visitor.get("/shipping")
+    ledger.off = True
+    assert visitor.post("/shipping").status == 200
+    assert app.calls == ["GET /cart", "GET /shipping", "POST /shipping"]
+
+
+def test_a_worker_that_meets_its_first_visitor_on_the_beaten_track_warns_of_the_others(caplog: Any):
+    first, _ = guarded(SHOP)
+    first.get("/cart")
+    second, _ = guarded(SHOP)
+    second.jar = first.jar
+    second.post("/cart", **{"wsgi.multiprocess": True})
+    assert [record.name for record in caplog.records if "one process" in record.getMessage()] == ["flowguard.config"]
 
 
 def test_a_change_that_a_304_makes_is_told_by_the_answer_after_it():

@@ -374,7 +374,8 @@ BUTTONS: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize(("query", "body"), [("back", b"pay=1"), ("pay", b"back=1"), ("step=2&back", b"pay=1&step=2")])
+@pytest.mark.parametrize(("query", "body"), [("back", b"pay=1"), ("pay", b"back=1"), ("step=2&back", b"pay=1&step=2"),
+                                              ("pay", b"back=1&pay=1"), ("back&pay", b"pay=")])  # fmt: skip
 def test_what_is_done_once_is_not_hidden_behind_a_parameter_in_another_place(query, body):
     visitor, app = guarded(BUTTONS, back="edit")
     visitor.get("/order")

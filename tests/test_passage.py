@@ -462,6 +462,13 @@ def test_an_edit_after_which_the_spent_state_comes_again(onward, kind, line):
     assert decide(machine, in_doubt, post("cart")) == passes(Kind.EDIT, "cart", 5, True, True)
 
 
+def test_an_edit_in_a_flow_without_an_end_is_a_way_on():
+    machine = flow(state("cart", "review", start=True, submit=True, back=EDIT), state("review", "order", unsafe=False),
+                   state("order", "cart", submit=True, once=True, get=False))  # fmt: skip
+    in_doubt = run("cart review", "cart", "order")
+    assert decide(machine, in_doubt, get("cart")) == passes(Kind.LOOK, "cart", 5)
+
+
 def test_times_do_not_make_a_run_stuck():
     machine = flow(state("a", "b", start=True, submit=True, min_time=SECOND), state("b", "c"), state("c"))
     assert not stuck(machine, run("a", "a", entered=0))

@@ -94,6 +94,17 @@ def watched(caplog: Any) -> Watched:
 # --- what is logged --------------------------------------------------------------------------------------------------
 
 
+def test_a_request_that_might_be_another_step_is_followed_as_what_it_is(caplog: Any):
+    flow = {"/p": {"state": "one", "to": ["two"], "repeat": True}, "POST /p?a": "one", "POST /p?b": {"state": "two"},
+            "POST /p?a&b": "one"}  # fmt: skip
+    watched = Watched(caplog, flow=flow)
+    assert watched.go("/p", "POST /p?b") == []
+    watched.visitor.jar.clear()
+    assert watched.visitor.post("/p?a", b"b=1").status == 200
+    assert watched.lines[-1]["state"] == "two"
+    assert watched.run.state == "one"
+
+
 def test_an_honest_visitor_leaves_no_line(watched: Watched):
     order = ("/cart", "/shipping", "POST /shipping", "/payment", "POST /payment", "/done")
     assert watched.go(*order, "/done", *order) == []

@@ -22,7 +22,7 @@ from enum import Enum
 from typing import Callable, NamedTuple, Optional, Union
 
 from flowguard.core.flow import EDIT, REFUSE, SKEW, Condition, Definition, State
-from flowguard.core.run import Run, Values, finished
+from flowguard.core.run import NOTHING, Run, Values, finished
 
 Agrees = Callable[[Condition], bool]
 
@@ -368,18 +368,20 @@ def _submission_leads_out(case: Case) -> bool:
         return False
     if not _may_edit(submission):
         return _way_out(submission)
-    edits = _step(submission) is None or _way_out(submission)
-    return edits and _leads_to_an_end(case.flow, case.run, case.state)
+    if not (_step(submission) is None or _way_out(submission)):
+        return False
+    flow, spent = case.flow, case.run.spent  # which no edit frees
+    return _leads_to_an_end(flow, case.state, spent) or not _leads_to_an_end(flow, case.state, NOTHING)
 
 
-def _leads_to_an_end(flow: Definition, run: Run, state: State) -> bool:
-    """Does a way lead from *state* to an end by none that is spent? No edit frees what is spent."""
+def _leads_to_an_end(flow: Definition, state: State, spent: frozenset[str]) -> bool:
+    """Does a way lead from *state* to an end by none that is *spent*?"""
     seen, work = {state.name}, [state.name]
     while work:
         here = flow.states[work.pop()]
         if here.end:
             return True
-        onward = [name for name in here.to if name not in seen and name not in run.spent]
+        onward = [name for name in here.to if name not in seen and name not in spent]
         seen.update(onward)
         work.extend(onward)
     return False
