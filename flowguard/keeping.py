@@ -287,15 +287,16 @@ class Keeper:
     # --- what they share ----------------------------------------------------------------------------------------
 
     def _merge(self, run: Run, text: str, record: Record, now: int, token: Optional[str] = None) -> Held:
-        """Where the ledger holds the run, its copy counts, but for what the cookie calls spent, and for a submission
-        whose lease is over. token: of the claim that we have asked for."""
+        """Where the ledger holds the run, its copy counts, but for what the cookie calls spent, for the user that it
+        names (a run may have become somebody's while the ledger was silent), and for a submission whose lease is over.
+        token: of the claim that we have asked for."""
         entry = records.read(record.text)
         newest = run if entry.run == text else self._codec.decode(entry.run)
         claim, led = record.claim, entry.led
         if newest is None:  # written by another version of flowguard: as if it had been forgotten
             newest, led = run, None
-        elif newest.first == run.first and not run.spent <= newest.spent:
-            newest = newest._replace(spent=newest.spent | run.spent)
+        elif newest.first == run.first:
+            newest = newest.remembering(run)
         if claim is None:
             return Held(newest, record.version, led)
         if claim.token == token:

@@ -68,6 +68,42 @@ def test_a_login_in_the_middle_of_a_run_goes_unnoticed():
     assert app.calls.count("POST /pay") == 1
 
 
+def test_a_run_that_became_anns_while_the_ledger_was_silent_is_hers():
+    ledger = Down()
+    person, app = shopping(ledger=ledger)
+    person.go("/cart", "/address", "POST /address")
+    ledger.switch_off()
+    person.user = "ann"
+    person.go("/pay")
+    ledger.off = set()
+    assert [person.thief(user).ask("POST /pay").reason for user in (None, "bob")] == ["wrong_user", "wrong_user"]
+    person.go("/pay", "POST /pay", "/done")
+    assert app.calls.count("POST /pay") == 1
+
+
+def test_a_run_that_became_anns_before_the_ledger_heard_of_it_is_hers_in_her_tab():
+    person, _ = shopping()
+    person.go("/cart")
+    nobodys = person.thief(None)
+    person.user = "ann"
+    person.go("/address")
+    nobodys.go("/address", "POST /address")  # with this submission the ledger holds it
+    assert person.thief("bob").ask("/address").reason == "wrong_user"
+    person.go("/pay")
+    assert nobodys.ask("/pay").reason == "wrong_user"
+
+
+def test_whose_a_run_is_the_ledger_says_before_an_old_cookie_does():
+    person, _ = shopping()
+    person.go("/cart")
+    bob = person.thief("bob")
+    person.user = "ann"
+    person.go("/address")
+    bob.go("/address", "POST /address")
+    assert person.ask("/pay").reason == "wrong_user"
+    bob.go("/pay")
+
+
 def test_after_the_login_the_run_is_anns_alone():
     person, app = shopping()
     person.go("/cart", "/address")

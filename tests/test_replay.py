@@ -1,11 +1,13 @@
 """Forks and replays on random flows: the application sees nothing that the newest run would not allow (CONTRACT 7).
 
 Several clients share one visitor's cookies, old and new, before one guard. The model (model.py) holds one run: the
-newest that the ledger has of an id or, as long as it has none, the one that the cookie tells.
+newest that the ledger has of an id or, as long as it has none, the one that the cookie tells; it belongs to whoever
+either of the two names.
 """
 
 from __future__ import annotations
 
+import copy
 import os
 import random
 from pathlib import Path
@@ -40,10 +42,18 @@ class World:
         self.submissions = 0  # that reached the application
 
     def newest(self, cookie: str) -> Optional[Run]:
-        key = f"flow:{id_of(cookie)}"
-        if key in self.kept and self.ledger.read(key, now=self.browser.now) is not None:
-            return self.kept[key]
-        return self.told[cookie]
+        key, told = f"flow:{id_of(cookie)}", self.told[cookie]
+        record = self.ledger.read(key, now=self.browser.now)
+        if record is None:
+            self.kept.pop(key, None)  # it has been forgotten
+        if key not in self.kept:
+            return told
+        kept = self.kept[key]
+        if kept is None or told is None or kept.user is not None or first_of(record.text) != first_of(cookie[4:]):
+            return kept
+        newest = copy.copy(kept)
+        newest.user = told.user  # it may have become somebody's by a request that the ledger did not hear of
+        return newest
 
     def take(self, cookie: str, step: Step) -> str:
         """One request with *cookie*; the cookie that its client has from then on."""
@@ -59,9 +69,11 @@ class World:
         if expected.called:
             self.count(run, step, expected.run)
         after = self.browser.jar.get(COOKIE, "")
-        self.told[after] = expected.run
+        if after != cookie:
+            self.told[after] = expected.run
         key = f"flow:{id_of(after)}"
-        if after and self.ledger.read(key, now=self.browser.now) is not None:
+        changes = key not in self.kept or expected.run is not run  # what changes nothing is not written
+        if after and changes and self.ledger.read(key, now=self.browser.now) is not None:
             self.kept[key] = expected.run
         return after
 
@@ -76,6 +88,12 @@ class World:
         assert name not in vars(run).get("ran", ()), f"{step}: done before in this run, perhaps: {run.facts()}"
         if self.model.read_answer(run, name, False, step.path, step.answer, by_get=method == "GET")[0] in COUNTS:
             vars(after)["ran"] = {name, *vars(after).get("ran", ())}  # the model copies it with the run
+
+
+def first_of(text: str) -> int:
+    """The number at which a run began, in the guard's own words: after a reset, the same id tells of another run."""
+    seq, since = text.split(".")[1:3]
+    return int(seq, 16) - int(since, 16)
 
 
 def id_of(cookie: str) -> str:

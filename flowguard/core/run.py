@@ -120,6 +120,12 @@ class Run(NamedTuple):
     def freeing(self, state: str) -> Run:
         return self._changed(spent=self.spent - {state}) if state in self.spent else self
 
+    def remembering(self, other: Run) -> Run:
+        """The same, and what another copy of it knows that this one does not: what is spent, and whose it is."""
+        if other.spent <= self.spent and (self.user or not other.user):
+            return self
+        return self._changed(spent=self.spent | other.spent, user=self.user or other.user)
+
     def pinning(self, values: Values) -> Run:
         """The first value of each variable holds for the whole run."""
         if not values:
