@@ -356,6 +356,13 @@ def test_an_application_may_lead_back_to_any_earlier_state():
     assert {each.trail for each in walks(machine).steps if "c" in each.spent} == {("a", "b", "c"), ("a", "b", "c", "d")}
 
 
+def test_it_may_lead_back_to_where_something_stays_done():
+    machine = flow(state("a", "b", start=True), state("b", "c", submit=True, once=True),
+                   state("c", submit=True, once=True))  # fmt: skip
+    paid = {(each.trail, each.done) for each in walks(machine, leading_back=True).steps if "c" in each.spent}
+    assert {(("a", "b"), frozenset()), (("a", "b"), frozenset("b")), (("a", "b", "c"), frozenset("bc"))} <= paid
+
+
 def test_the_essence_of_a_run_is_what_a_rule_looks_at():
     here = run("a b", "a b", "b", closed=True, values=(("id", "7"),), started=1, changed=2, entered=3, user="ann")
     assert essence(flow(*UNMET), here) == run("a b", "b", "b", closed=True)._replace(id="", seq=0, first=0)

@@ -419,6 +419,16 @@ def test_a_look_at_a_start_that_may_be_edited_though_the_step_to_it_is_refused_l
     assert decide(machine, here, post("cart", agrees=no)) == passes(Kind.EDIT, "cart", 5, True, True)
 
 
+def test_a_look_at_a_start_leaves_a_stuck_run_if_its_form_is_refused_as_a_step_and_as_a_beginning():
+    machine = flow(
+        state("cart", "form", start=True, back=EDIT, min_time=SECOND),
+        State("form", submit=True, to={"cart": no, "done": no}), state("done"),
+    )  # fmt: skip
+    here = run("cart form", "form")
+    assert decide(machine, here, post("cart", agrees=no)) == refused(Reason.TOO_FAST, "cart", 4)
+    assert decide(machine, here, get("cart", agrees=no)) == passes(Kind.BEGIN, "cart", 6)
+
+
 def test_a_start_whose_condition_raises_is_no_way_out_of_a_stuck_run():
     machine = flow(state("pay", "done", start=True, once=True, submit=True, when=no), state("done"))
 
