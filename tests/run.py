@@ -4,8 +4,9 @@
     python3 tests/run.py tests/test_paths.py   # whatever pytest takes: only that, once
     python3 tests/run.py --strict              # as CI runs it: nothing may be missing
 
-Ruff; mypy; the tests, with the branch coverage of the package; then the tests again, but for the slow ones, on the
-oldest Python that is found with the oldest libraries that are promised, and on the newest with the newest. The last
+Ruff; mypy; the tests, with the branch coverage of the package; and the tests again, but for the slow ones, on the
+oldest Python that is found with the oldest libraries that are promised, and on the newest with the newest. As many of
+these at a time as there are cores, each shown when it has ended; what measures time comes last, by itself. The last
 line is the sum of all the tests that ran.
 """
 
@@ -26,8 +27,9 @@ import shutil
 import subprocess
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
-from typing import IO, NamedTuple, Optional, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
+from typing import IO, Callable, NamedTuple, Optional, Sequence
 from xml.etree import ElementTree
 
 import redis_server
@@ -36,6 +38,8 @@ from browser import BROWSERS
 LIMIT = 30 * 60  # seconds for one check: an order of magnitude above what it takes; no limit with --deep
 MINORS = range(9, 15)  # Python 3.9 to 3.14
 QUICK = ["-m", "not slow and not browser", "-p", "no:cacheprovider"]
+# The tests, in three shares. Two of them run beside other checks.
+MOST, IN_A_BROWSER, TIMED = "not browser and not timed", "browser and not timed", "timed"
 # Werkzeug 2.2 uses ast.Str, which warns on Python 3.12 and is gone from 3.14: what is promised there is 2.3.8.
 LOWEST_SINCE_3_12 = {"werkzeug==2.2.3": "werkzeug==2.3.8"}
 
@@ -98,11 +102,22 @@ class Checks:
     def say(self, line: str) -> None:
         print(line, file=self.output, flush=True)
 
-    def take(self, part: "Checks", printed: str) -> None:
-        """Print what checks that ran beside others have *printed*, and count what came of them."""
-        self.say(printed.rstrip())
-        self.failures += part.failures
-        self.add(part.tally)
+    def side_by_side(self, jobs: Sequence[Callable[["Checks"], None]]) -> None:
+        """Do *jobs*, as many at a time as there are cores, each with checks of its own, and print what it said when it
+        has ended."""
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for done in as_completed([pool.submit(self._apart, job) for job in jobs]):
+                part, printed = done.result()
+                self.say(printed.rstrip())
+                self.failures += part.failures
+                self.add(part.tally)
+
+    def _apart(self, job: Callable[["Checks"], None]) -> tuple["Checks", str]:
+        with tempfile.TemporaryFile("w+", encoding="utf-8") as output:
+            part = Checks(self.environment, self.limit, output)
+            job(part)
+            output.seek(0)
+            return part, output.read()
 
     def close(self) -> int:
         """Print the last lines, and return the exit code."""
@@ -185,24 +200,10 @@ def ends(minors: Sequence[int], deep: bool) -> list[End]:
             *(End(minor, "newest", tests) for minor in sorted(minors) if deep or minor == max(minors))]
 
 
-def run_ends(checks: Checks, system: bool, deep: bool) -> None:
-    """As many at a time as there are cores."""
-    found = interpreters()
-    pythons = {}
-    for minor, kind, needs in ends(list(found), deep):
-        place = _bootstrap.place_of(f"-{kind}", (3, minor))
-        pythons[f"Python 3.{minor}, {kind} versions"] = _bootstrap.environment(place, needs, found[minor], system)
-
-    def run(title: str) -> tuple[Checks, str]:
-        with tempfile.TemporaryFile("w+") as output:
-            part = Checks(checks.environment, checks.limit, output)
-            part.test(title, *QUICK, python=pythons[title])
-            output.seek(0)
-            return part, output.read()
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for part, printed in pool.map(run, pythons):
-            checks.take(part, printed)
+def run_end(end: End, base: str, system: bool, checks: Checks) -> None:
+    place = _bootstrap.place_of(f"-{end.kind}", (3, end.minor))
+    python = _bootstrap.environment(place, end.needs, base, system)
+    checks.test(f"Python 3.{end.minor}, {end.kind} versions", *QUICK, python=python)
 
 
 # The whole.
@@ -251,13 +252,24 @@ def miss_nothing(checks: Checks, browser: Optional[str], redis: Optional[str]) -
 
 
 def run_all(checks: Checks, options: argparse.Namespace) -> None:
-    checks.check("ruff", "ruff", "check", ".")
-    checks.check("mypy", "mypy")
+    """What takes longest is begun first, and what has the machine to itself comes last."""
+    found = interpreters()
+    others = [partial(run_end, end, found[end.minor], options.system) for end in ends(list(found), options.deep)]
     checks.check("coverage of earlier runs", "coverage", "erase")
-    checks.test("tests", through=["coverage", "run", "-m"])
+    checks.side_by_side([partial(run_share, "tests", MOST), lint, *others,
+                         partial(run_share, "tests in a browser", IN_A_BROWSER)])
+    run_share("tests that measure time", TIMED, checks)
     checks.check("coverage, gathered", "coverage", "combine", "--quiet")
     checks.check("coverage", "coverage", "report")
-    run_ends(checks, options.system, options.deep)
+
+
+def lint(checks: Checks) -> None:
+    checks.check("ruff", "ruff", "check", ".")
+    checks.check("mypy", "mypy")
+
+
+def run_share(title: str, marks: str, checks: Checks) -> None:
+    checks.test(title, "-m", marks, through=["coverage", "run", "-m"])
 
 
 if __name__ == "__main__":

@@ -42,6 +42,8 @@ class Server:
             if match:
                 self.port = int(match[1])
                 return self
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(0.01)  # seconds; it needs the processor more than we do
         raise RuntimeError(f"{self._command} did not start:\n{self.told}")
 
     @property

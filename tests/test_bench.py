@@ -60,6 +60,7 @@ def test_every_row_asks_what_its_name_says():
                     "refusal": 303, "forged cookie": 303}  # fmt: skip
 
 
+@pytest.mark.timed
 @pytest.mark.slow
 def test_a_table_has_a_figure_for_every_row_and_way(capsys):
     built = [checkouts.Site("flowguard", checkouts.shop, checkouts.guarded()),
@@ -73,6 +74,7 @@ def test_a_table_has_a_figure_for_every_row_and_way(capsys):
     assert all(name in printed for name in table)
 
 
+@pytest.mark.timed
 @pytest.mark.slow
 def test_it_runs_by_one_command_and_writes_json(tmp_path):
     file = tmp_path / "figures.json"

@@ -155,19 +155,23 @@ def test_a_check_that_hangs_is_ended_and_fails(capfd):
     assert "endless: FAILED, ended because it took too long" in capfd.readouterr().out
 
 
-def test_checks_that_ran_beside_others_count_with_them(capfd, tmp_path):
+def test_checks_that_run_side_by_side_are_shown_one_after_the_other_and_count_together(capfd):
     checks = run.Checks(dict(os.environ), limit=60)
-    with open(tmp_path / "printed", "w+", encoding="utf-8") as output:
-        part = run.Checks(dict(os.environ), 60, output)
+
+    def failing(part):
         part.check("no such module", "no_such_module_as_this")
         part.check("no operation", "this", "-c", "")
+
+    def quick(part):
+        part.check("no operation either", "this", "-c", "")
         part.add(run.Tally(passed=2))
-        output.seek(0)
-        assert capfd.readouterr().out == ""
-        checks.take(part, output.read())
+
+    checks.side_by_side([failing, quick, lambda part: part.add(run.Tally(failed=1))])
     printed = capfd.readouterr().out
-    assert printed.index("== no such module: FAILED in") < printed.index("The Zen of Python")
-    assert (checks.failures, checks.tally) == (["no such module"], run.Tally(passed=2))
+    assert printed.index("== no such module: FAILED in") < printed.index("== no operation\n")
+    begun, ended = printed.index("== no operation either"), printed.index("== no operation either: passed in")
+    assert "== no" not in printed[begun + 1 : ended]
+    assert (checks.failures, checks.tally) == (["no such module"], run.Tally(passed=2, failed=1))
 
 
 def test_what_failed_is_named_before_the_closing_line(capfd):

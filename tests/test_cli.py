@@ -93,6 +93,7 @@ def test_check_speaks_to_programs_in_json(capsys):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_check_says_where_it_could_not_look_at_everything(capsys):
     forks = "".join(f'[paths."/{n}"]\nto = ["/{n}a", "/{n}b"]\n[paths."/{n}a"]\nto = ["/{n + 1}"]\n[paths."/{n}b"]\n'
                     f'to = ["/{n + 1}"]\n' for n in range(20))  # fmt: skip

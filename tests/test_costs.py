@@ -23,6 +23,8 @@ PATHS = {
     "/done": {},
 }
 
+pytestmark = pytest.mark.timed
+
 
 def figures() -> dict[str, dict[str, float]]:
     """Of a process of its own that nobody traces."""

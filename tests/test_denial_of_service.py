@@ -26,6 +26,8 @@ MOST = 56  # yards: two milliseconds on that machine, one and a margin
 TRIES = 40
 SEGMENTS = "/a" * 4096
 
+pytestmark = pytest.mark.timed
+
 
 def wire(text: str) -> str:
     return text.encode("utf-8", "surrogateescape").decode("latin-1")

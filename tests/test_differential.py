@@ -1,7 +1,7 @@
 """Random flows and random visitors: the real WSGI callable against the naive model (model.py), without a difference.
 
 A case is plain data, so that it can be shrunk and printed. Conditions stand in it as "?name" and read a table of truths
-that the steps flip. FLOWGUARD_DEEP=1 multiplies the volume by 20.
+that the steps flip. FLOWGUARD_DEEP=1 multiplies the volume by 40.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from model import Answer, Model, Reply, Run
 
 from flowguard import ConfigError, FlowGuard
 
-DEEP = 20 if os.environ.get("FLOWGUARD_DEEP") == "1" else 1
-FLOWS_PER_SEED = 250 * DEEP
+DEEP = 40 if os.environ.get("FLOWGUARD_DEEP") == "1" else 1
+FLOWS_PER_SEED = 125 * DEEP
 STEPS = 24  # per flow
 SECRET = "0123456789abcdef0123456789abcdef"
 HOST = "shop.example:8000"

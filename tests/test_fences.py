@@ -216,6 +216,7 @@ def test_pyramids_traversal_serves_no_page_beside_the_flow(path: str):
 # --- what it costs ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize(
     "path",
     ["/" + "%25" * 2700 + "41", "/" + "../" * 2700, "/" * 8190, "/" + "a;" * 4000, "/" + "\xcc\x81" * 4000,

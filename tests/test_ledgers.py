@@ -50,6 +50,8 @@ BACKENDS = ["memory", "sqlite", pytest.param("redis", marks=pytest.mark.redis)]
 SHARED = ["sqlite", pytest.param("redis", marks=pytest.mark.redis)]
 MINE, YOURS = Claim("mine", "/pay", NOW + 300), Claim("yours", "/confirm", NOW + 200.5)
 
+pytestmark = pytest.mark.timed
+
 
 class Place(NamedTuple):
     """Where a ledger is, for as many as want to open it."""

@@ -204,6 +204,7 @@ HUGE = {
 }
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("body", HUGE.values(), ids=HUGE)
 def test_a_huge_form_costs_little(body):
     begun = time.process_time()
@@ -211,6 +212,7 @@ def test_a_huge_form_costs_little(body):
     assert time.process_time() - begun < 3  # seconds; ten times what it takes on a slow machine
 
 
+@pytest.mark.timed
 def test_a_huge_multipart_form_costs_little():
     begun = time.process_time()
     assert keys_of(STEPS, "", parts(*((f"p{number}", "1") for number in range(15_000))), MULTIPART) == ["/p"]

@@ -904,6 +904,7 @@ SHAPES: dict[str, Callable[[int], str]] = {
 }
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("rule", SHAPES.values(), ids=SHAPES)
 def test_an_unguarded_path_costs_the_same_with_5_rules_and_with_5000(rule: Callable[[int], str]) -> None:
     few, many = (PathTable([rule(i) for i in range(count)]) for count in (5, 5000))
@@ -912,12 +913,14 @@ def test_an_unguarded_path_costs_the_same_with_5_rules_and_with_5000(rule: Calla
         assert cost(lambda: many.find(path), 2000) < 3 * cost(lambda: few.find(path), 2000) + 2e-7, path  # noqa: B023
 
 
+@pytest.mark.timed
 def test_an_ordinary_unguarded_path_costs_a_few_dict_look_ups() -> None:
     table, plain = PathTable(["/cart", "/pay", "/done"]), {"/cart": 1}
     look_up = cost(lambda: plain.get("/static/css/site.css"), 20_000)
     assert cost(lambda: table.find("/static/css/site.css"), 20_000) < 12 * look_up
 
 
+@pytest.mark.timed
 def test_ten_thousand_rules_load_faster_than_werkzeug_loads_half_of_them() -> None:
     rules = [f"/s{i}/pay" for i in range(10_000)]
 

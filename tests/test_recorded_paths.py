@@ -131,6 +131,7 @@ def test_rules_that_cannot_be_used_are_named(rules, place):
     assert place in {position for position, _ in problems(rules)}
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize(
     "path",
     ["/" + "%25" * 2700 + "41", "/" + "../" * 2700, "/" * 8190, "/" + "a;" * 4000, "/" + "\xcc\x81" * 4000,

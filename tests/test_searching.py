@@ -139,6 +139,7 @@ def test_it_is_over_when_so_much_came_packed_or_unpacked():
     assert noise.over
 
 
+@pytest.mark.timed
 def test_a_bomb_costs_no_more_than_what_is_looked_at():
     packed = gzip.compress(bytes(100_000_000))
     begun = time.process_time()
