@@ -138,6 +138,12 @@ def copy_to(place: Path, group: Group, modules: Sequence[str]) -> None:
         file.write(FORGETTING)
 
 
+def module_of(mutant: Mutant) -> str:
+    modules = (module for group in GROUPS for module in modules_of(group))
+    around = (module for module in modules if mutant.function.startswith(dotted(module) + "."))
+    return max(around, key=lambda module: len(dotted(module)))  # a package holds its modules
+
+
 def lines(items: Iterable[str]) -> str:
     return "\n" + "\n".join(items)
 
@@ -200,7 +206,7 @@ def main() -> int:
     for each in unknown:
         print(f"SURVIVED and is not in {EQUIVALENT.name}:\n{each}\n")
     for each in sorted(set(known) - {each for result in found for each in result.survivors}):
-        if any(each.function.startswith(dotted(result.module) + ".") for result in found):
+        if module_of(each) in {result.module for result in found}:
             print(f"is in {EQUIVALENT.name} and was killed, or is not made any more:\n{each}\n")
     for result in found:
         print(f"{result.module:24} {result.killed:4} of {result.made:4} killed")

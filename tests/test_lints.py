@@ -324,6 +324,10 @@ def forks(count: int, **more: Any) -> dict[str, Any]:
 
 def test_where_ways_are_too_many_only_what_is_certain_is_said():
     assert inspect(bare_guard(forks(40, requires=["/39a"])), Deployment()) == ((), ("flow",))
+    ways = forks(40)
+    for name in "/0", "/39a":  # the second of which is in no run that is tried
+        ways[name]["to"].append("/far")
+    assert few_tries({**ways, "/far": {"requires": ["/39a"]}}) == []
 
 
 def few_tries(paths: Any, **options: Any) -> list[Any]:

@@ -20,7 +20,7 @@ from flowguard.core.outcome import (
     undecided,
 )
 from flowguard.core.passage import Attempt, Kind, Passage, decide
-from flowguard.core.run import Run, exhausted, finished
+from flowguard.core.run import Run, exhausted, finished, with_numbers
 
 NOW = 5000
 HTML, JSON = Answer(200, html=True), Answer(200)
@@ -619,6 +619,12 @@ def test_a_finish_that_is_said_again_is_no_change():
     closed = run("/cart /shipping /payment", "/shipping /payment", "/payment", closed=True)
     passage = request(SHOP, closed, "/payment", False)
     assert settle(SHOP, closed, passage, Answer(200, overrule=Overrule.FINISH), NOW).run is closed
+
+
+def test_a_run_with_an_id_and_numbers_of_its_own_is_as_far_as_the_other():
+    here = run("/cart /payment", "/payment", "/payment", closed=True, values=(("id", "7"),), user="ann")
+    numbers = {"seq": 1, "first": 2, "started": 3, "changed": 4, "entered": 5}
+    assert with_numbers(here, "another", tuple(numbers.values())) == here._replace(id="another", **numbers)
 
 
 def test_a_reset_keeps_neither_values_nor_user():

@@ -95,6 +95,11 @@ def test_a_value_over_128_bytes_is_too_long(path: str) -> None:
     assert PathTable(RULES).find(path) == TooLong(FILE)
 
 
+@pytest.mark.parametrize("rule", ["/<int:id>", "/<id>-pay", "/<string(length=2):lang>"])
+def test_a_long_segment_that_no_rule_matches_is_none_of_ours(rule: str) -> None:
+    assert PathTable([rule]).find("/" + "x" * 300) is None
+
+
 def test_a_value_that_is_too_long_in_another_rules_reading_is_refused() -> None:
     assert PathTable(["/<a>", "/x/<b>"]).find("/x%2f" + "y" * 110) == Misspelt(1, "/x/" + "y" * 110)
     assert PathTable(["/<a>", "/x/<b>"]).find("/x%2f" + wire("Ⅷ" * 40)) == TooLong(1)
@@ -331,6 +336,12 @@ def test_every_character_whose_normal_form_holds_ascii_is_written_out() -> None:
             assert seen == normal.replace("\\", "/"), hex(ord(char))
 
 
+def test_no_other_character_is_written_out() -> None:
+    normal = {ord(char): unicodedata.normalize("NFKC", char) for char in map(chr, range(0x80, 0x110000))}
+    holding = {code: form for code, form in normal.items() if form != chr(code) and any(map(str.isascii, form))}
+    assert spelling._compatible() == {code: holding[code] for code in holding if chr(code) not in "\ufdfa\ufdfb"}
+
+
 @pytest.mark.parametrize("levels", [1, 2, 3, 10, 100, 1000])
 def test_escapes_are_undone_however_deep(levels: int) -> None:
     chain, nest, other = "%61", "%61", "%61"
@@ -351,6 +362,16 @@ def test_undoing_escapes_leaves_nothing_to_undo() -> None:
         while expected != before:
             before, expected = expected, unquote_to_bytes(expected)
         assert spelling.unquote(text.encode("latin-1")) == expected
+
+
+def test_undoing_them_in_one_pass_from_the_right_is_undoing_them_again_and_again() -> None:
+    rng = random.Random(8)
+    for _ in range(3_000):
+        text = "".join(rng.choices("%%%%%%%2235%a/", k=rng.randrange(200))).encode()
+        expected, before = text, b""
+        while expected != before:
+            before, expected = expected, unquote_to_bytes(expected)
+        assert spelling._unquoted_singly(text) == expected
 
 
 @pytest.mark.parametrize(("rounds", "whole"), [(1, True), (2, True), (4, False)])
