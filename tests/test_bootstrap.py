@@ -97,6 +97,7 @@ def test_a_place_that_cannot_be_written_gets_one_sentence(tmp_path):
         _bootstrap.environment(str(tmp_path / "file" / "venv"), [])
 
 
+@pytest.mark.slow
 def test_what_cannot_be_installed_ends_with_a_sentence_and_leaves_no_stamp(tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
