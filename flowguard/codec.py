@@ -144,6 +144,13 @@ def write_head(id: str, numbers: Numbers) -> str:
     return f"{id}.{seq:x}.{seq - first:x}.{started:x}.{changed - started:x}.{entered - started:x}."
 
 
+def write_later(head: Sequence[str], more: int, now: int, enters: bool) -> str:
+    """The head of the same run, *more* changes later, of which the last is *now*, and enters a state or doesn't."""
+    id, seq, since, started, _, entered, *_ = head
+    age = f"{now - int(started, 16):x}"
+    return f"{id}.{int(seq, 16) + more:x}.{int(since, 16) + more:x}.{started}.{age}.{age if enters else entered}."
+
+
 def _write(run: Run, way_text: Callable[[Way], str]) -> str:
     way = way_text(Way(run.trail, run.history, run.done, run.spent, run.closed))
     text = f"{write_head(run.id, numbers_in(run))}{way}.{_write_values(run.values) if run.values else ''}"

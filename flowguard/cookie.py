@@ -122,6 +122,11 @@ class Attributes(NamedTuple):
     path: str = "/"
 
 
+def is_odd(token: str) -> bool:
+    """May `read` find another token in it? No token of ours has such a character."""
+    return "," in token or " " in token or "\t" in token
+
+
 def name_and_value(name: str) -> re.Pattern[str]:
     """Finds, in a Cookie header, the cookies whose name matches *name*, a pattern of one length.
 
@@ -169,13 +174,13 @@ class Cookie:
         return self._newest([match[2] for match in islice(self._pattern.finditer(header), MAX_CANDIDATES)])
 
     def only(self, header: str) -> Optional[str]:
-        """The token, where the name stands there once, and where browsers put it; None where `read` has to look."""
+        """The token, where the name stands there once, and where browsers put it; None where `read` has to look. One
+        that does not verify may be *odd*."""
         begin = header.find(self._needle)
         if begin < 0 or header.find(self._needle, begin + 1) >= 0 or (begin and header[begin - 2 : begin] != "; "):
             return None
         end = header.find(";", begin)
-        token = header[begin + len(self._needle) : end if end >= 0 else None]
-        return None if "," in token or " " in token or "\t" in token else token
+        return header[begin + len(self._needle) : end if end >= 0 else None]
 
     def every(self, header: str) -> list[Found]:
         """All runs of this flow in a Cookie header."""

@@ -21,7 +21,8 @@ class RunHandle:
     the visitor was redirected here, a word of CONTRACT 5, once; else None.
     """
 
-    __slots__ = ("_agrees", "_flow", "_now", "_run", "notice", "overrule", "state")
+    notice: Optional[str] = None
+    overrule: Optional[Overrule] = None
 
     def __init__(
         self, flow: Definition, run: Optional[Run], state: str, now: int,
@@ -29,7 +30,6 @@ class RunHandle:
     ) -> None:  # fmt: skip
         self.state = state
         self.notice = notice
-        self.overrule: Optional[Overrule] = None
         self._flow = flow
         self._run = run
         self._now = now

@@ -105,12 +105,15 @@ class Keeper:
         pause: Callable[[float], object] = time.sleep, monotonic: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         self._flow, self._codec, self._ledger = flow, codec, ledger
+        self.keeps = ledger is not None
         self._asked = cast(Ledger, ledger)  # by whoever has seen that there is one
         self._lease, self._pause, self._monotonic = lease, pause, monotonic
         self._patience = _Patience(wait, monotonic)
         self._waiting = threading.BoundedSemaphore(MAX_WAITING)
         self._outages = _Outages(flow.name, monotonic)
         self._prefix = f"{flow.name}:"  # of the ledger's keys
+        # From a run's beginning, until no cookie of it is good any more, on any host's clock. Milliseconds.
+        self._life = flow.ttl + 2 * SKEW
 
     # --- before the application ---------------------------------------------------------------------------------
 
@@ -145,29 +148,42 @@ class Keeper:
         """
         if self._ledger is None:
             return Held(run)
+        written = records.write(text or self._codec.encode(run), run.current or "", run.spent)
+        claim, record = self.claim(run.id, written, run.started, state, now)
+        return self.awarded(run, text, written, claim, record, now)
+
+    def claim(self, id: str, text: str, started: int, state: str, now: int) -> tuple[Claim, Record]:
+        """Ask once for the claim on a submission of *state*: what was asked for, and what the ledger holds then. text:
+        what it is to hold of this run, if it holds nothing yet. Raises LedgerUnavailable."""
         claim = Claim(os.urandom(12).hex(), state, now / 1000 + self._lease)
-        held = self._try_claim(run, text, claim, now)
+        return claim, self._claim(id, claim, text, started, now)
+
+    def awarded(self, run: Run, text: str, written: str, claim: Claim, record: Record, now: int) -> Held:
+        """What the ledger's *record* means to whoever has asked for *claim*; *written* is what was to be held."""
+        held = self._try_claim(run, text, written, claim, record, now)
         if not held.busy or not self._waiting.acquire(blocking=False):
             return held
         try:
-            return self._wait_for(held, run, text, claim, now)
+            return self._wait_for(held, run, text, written, claim, now)
         finally:
             self._waiting.release()
 
-    def _wait_for(self, held: Held, run: Run, text: str, claim: Claim, now: int) -> Held:
+    def _wait_for(self, held: Held, run: Run, text: str, written: str, claim: Claim, now: int) -> Held:
         begun, pause = self._monotonic(), FIRST_PAUSE
         while held.under_way is not None and self._patience.lasts(held.under_way, begun):
             self._pause(pause)
             waited, pause = self._monotonic() - begun, min(2 * pause, LAST_PAUSE)
-            later = claim._replace(until=claim.until + waited)
-            held = self._try_claim(run, text, later, now + int(1000 * waited))
+            later, moment = claim._replace(until=claim.until + waited), now + int(1000 * waited)
+            record = self._claim(run.id, later, written, run.started, moment)
+            held = self._try_claim(run, text, written, later, record, moment)
         return held
 
-    def _try_claim(self, run: Run, text: str, claim: Claim, now: int) -> Held:
-        created = records.write(text or self._codec.encode(run), run.current or "", run.spent)
-        for _ in range(MAX_WRITES):
-            record = self._claim(run, created, claim, now)
-            if record.text == created and record.claim == claim:  # mostly: nobody has written since
+    def _try_claim(self, run: Run, text: str, written: str, claim: Claim, record: Record, now: int) -> Held:
+        held = Held(run)
+        for tried in range(MAX_WRITES):
+            if tried:
+                record = self._claim(run.id, claim, written, run.started, now)
+            if record.text == written and record.claim == claim:  # mostly: nobody has written since
                 return Held(run, record.version, None, claim.token)
             held = self._merge(run, text, record, now, claim.token)
             if held.token is not None:
@@ -305,8 +321,10 @@ class Keeper:
             return Held(self._without_answer(newest, claim), record.version, led, abandoned=claim.token)
         return Held(newest, record.version, led, under_way=claim)
 
+    # Each as `with self._outages`, but a frame cheaper: every request comes here.
+
     def _read(self, id: str, now: int) -> Optional[Record]:
-        try:  # as `with self._outages`, but every request comes here
+        try:
             record = self._asked.read(f"{self._prefix}{id}", now=now / 1000)
         except LedgerUnavailable as error:
             self._outages.met(error)
@@ -315,29 +333,40 @@ class Keeper:
             self._outages.over()
         return record
 
-    def _claim(self, run: Run, created: str, claim: Claim, now: int) -> Record:
-        key, expires = self._key(run), self._expires(run, now)
-        with self._outages:
-            return self._asked.claim(key, claim, text=created, expires=expires, now=now / 1000)
+    def _claim(self, id: str, claim: Claim, text: str, started: int, now: int) -> Record:
+        expires = ((started or now) + self._life) / 1000
+        try:
+            record = self._asked.claim(f"{self._prefix}{id}", claim, text=text, expires=expires, now=now / 1000)
+        except LedgerUnavailable as error:
+            self._outages.met(error)
+            raise
+        if self._outages.told:
+            self._outages.over()
+        return record
+
+    def write(
+        self, id: str, text: str, started: int, version: int, keep: bool, token: Optional[str], now: int
+    ) -> bool:
+        """Have the ledger hold *text* in place of *version*, and end the claim of *token*. started: of the run; keep:
+        something is spent in it. False where somebody else has written. Raises LedgerUnavailable."""
+        expires = ((started or now) + self._life) / 1000
+        try:
+            done = self._asked.write(f"{self._prefix}{id}", text, version=version, expires=expires, keep=keep,
+                                     now=now / 1000, release=token)  # fmt: skip
+        except LedgerUnavailable as error:
+            self._outages.met(error)
+            raise
+        if self._outages.told:
+            self._outages.over()
+        return done
 
     def _write(self, run: Run, version: int, token: Optional[str], led: Optional[Led], now: int) -> bool:
         text = records.write(self._codec.encode(run), run.current or "", run.spent, led)
-        key, expires, keep = self._key(run), self._expires(run, now), bool(run.spent)
-        with self._outages:
-            return self._asked.write(
-                key, text, version=version, expires=expires, keep=keep, now=now / 1000, release=token
-            )
+        return self.write(run.id, text, run.started, version, bool(run.spent), token, now)
 
     def _release(self, run: Run, token: str, now: int) -> None:
         with self._outages:
-            self._asked.release(self._key(run), token, now=now / 1000)
-
-    def _key(self, run: Run) -> str:
-        return f"{self._prefix}{run.id}"
-
-    def _expires(self, run: Run, now: int) -> float:
-        """Seconds since the epoch: when no cookie of this run is good any more, on any host's clock."""
-        return ((run.started or now) + self._flow.ttl + 2 * SKEW) / 1000
+            self._asked.release(f"{self._prefix}{run.id}", token, now=now / 1000)
 
 
 def _over(record: Record, now: int) -> Optional[Claim]:

@@ -40,7 +40,12 @@ class Entry(NamedTuple):
 
 def write(run: str, current: str, spent: Iterable[str], led: Optional[Led] = None) -> str:
     """Put a text together."""
-    names = f"{run}\n{current}\n" + ("\t".join(sorted(spent)) if spent else "")
+    return run + behind(current, spent, led)
+
+
+def behind(current: str, spent: Iterable[str], led: Optional[Led] = None) -> str:
+    """What stands in a text behind the run: many runs share it."""
+    names = f"\n{current}\n" + ("\t".join(sorted(spent)) if spent else "")
     if led is None or len(led.location) > MAX_LED or "\n" in led.location:
         return names
     return f"{names}\n{led.state}\n{led.location}"

@@ -64,13 +64,13 @@ class Kit(NamedTuple):
         """Write what came of a request, and tell whoever wants to hear of it. Returns it as it was written. led: where
         the answer's redirect leads."""
         settled = self.keeper.keep(held, attempt, passage, answer, settled, led, self.now())
-        if passage.claim and self._is_once(passage.state):
+        if passage.claim and self.is_once(passage.state):
             self.pages.saw(passage.state, settled.outcome)
         if self.hooks.any and settled.run is not held.run:
             self._tell(environ, passage.state, held.run, settled.run)
         return settled
 
-    def _is_once(self, name: str) -> bool:
+    def is_once(self, name: str) -> bool:
         state = self.flow.states.get(name)  # a companion's claim is for what a header names
         return state is not None and state.once
 

@@ -57,3 +57,8 @@ def moved(numbers: Numbers, after: Run, now: int) -> Numbers:
         for before, of_pattern in zip(times, (after.started, after.changed, after.entered))
     ]
     return seq + after.seq, seq + after.first if after.first else first, started, changed, entered
+
+
+def goes_on(after: Run) -> bool:
+    """Is it the run that it was, changed now; and neither another of the same id, nor an emptied one?"""
+    return (after.first, after.started, after.changed) == (0, AS_IT_WAS, NOW) and after.entered in (AS_IT_WAS, NOW)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from heapq import heappop, heappush
 from itertools import count
+from math import ceil
 from threading import Lock
 from typing import Iterator, Optional
 
@@ -25,59 +26,84 @@ EXAMINED = 32  # places on a heap that one new record looks at, at most: about 2
 
 
 class _Entry:
-    """What is known of a key: all but its name is put in by `MemoryLedger._put`."""
+    """What is known of a key. bucket: where it stands among the deadlines."""
 
-    __slots__ = ("expires", "keep", "key", "place", "record")
-    record: Record
-    keep: bool
-    expires: float
+    __slots__ = ("bucket", "expires", "keep", "key", "record")
 
-    def __init__(self, key: str) -> None:
-        self.key = key
-        self.place = 0  # the number of its place among the deadlines; 0: it has none
+    def __init__(self, key: str, record: Record, expires: float, keep: bool) -> None:
+        self.key, self.record, self.expires, self.keep = key, record, expires, keep
+        self.bucket = _NOWHERE
+
+
+class _Bucket(dict[str, _Entry]):
+    """The entries that expire within one second. number: of its place on the heap; 0: it is empty, and has none."""
+
+    __slots__ = ("number", "second")
+
+    def __init__(self, second: int, number: int) -> None:
+        self.second, self.number = second, number
+
+
+_NOWHERE = _Bucket(0, 0)
 
 
 class _Deadlines:
-    """Entries by their expiry. A place is (expires, number, entry), and dead once its entry has another number.
+    """Entries by the second in which they have expired. A second's place is (second, number, bucket), and dead once its
+    bucket has another number.
 
     Dead places are swept out a few at a time: what remains of a heap when its tail is cut off is a heap, so each new
     place moves two from the tail of the old heap to the new one, the dead ones excepted. That bounds the places to
-    about twice the entries, without ever looking at all of them.
+    about twice the buckets that are not empty, without ever looking at all of them.
     """
 
     def __init__(self) -> None:
-        self._old: list[tuple[float, int, _Entry]] = []
-        self._new: list[tuple[float, int, _Entry]] = []
+        self._buckets: dict[int, _Bucket] = {}
+        self._old: list[tuple[int, int, _Bucket]] = []
+        self._new: list[tuple[int, int, _Bucket]] = []
         self._numbers = count(1)
 
     def __len__(self) -> int:
         return len(self._old) + len(self._new)
 
-    def add(self, entry: _Entry, living: int) -> None:
-        """living: how many entries there are, each with one place that is not dead."""
-        entry.place = next(self._numbers)
-        heappush(self._new, (entry.expires, entry.place, entry))
-        if len(self) > living:
-            self._sweep()
+    def add(self, entry: _Entry) -> None:
+        second = ceil(entry.expires)
+        bucket = self._buckets.get(second) or self._opened(second)
+        bucket[entry.key] = entry
+        entry.bucket = bucket
 
-    def _sweep(self) -> None:
-        for _ in range(min(2, len(self._old))):
-            place = self._old.pop()
-            if place[2].place == place[1]:
-                heappush(self._new, place)
-        if not self._old:
-            self._old, self._new = self._new, self._old
+    def remove(self, entry: _Entry) -> None:
+        bucket = entry.bucket
+        del bucket[entry.key]
+        if not bucket:
+            bucket.number = 0
+            del self._buckets[bucket.second]
 
     def expired(self, now: float) -> Optional[_Entry]:
-        """Take an entry off that has expired; None if there is none among the first few places."""
+        """An entry that has expired; None if there is none among the first few places."""
         for heap in (self._old, self._new):
             left = EXAMINED
             while heap and heap[0][0] <= now and left:
                 left -= 1
-                _, number, entry = heappop(heap)
-                if entry.place == number:
-                    return entry
+                _, number, bucket = heap[0]
+                if bucket.number == number:
+                    return bucket[next(reversed(bucket))]  # the first would be looked for behind all that are gone
+                heappop(heap)
         return None
+
+    def _opened(self, second: int) -> _Bucket:
+        bucket = self._buckets[second] = _Bucket(second, next(self._numbers))
+        heappush(self._new, (second, bucket.number, bucket))
+        if len(self) > len(self._buckets):
+            self._sweep()
+        return bucket
+
+    def _sweep(self) -> None:
+        for _ in range(min(2, len(self._old))):
+            place = self._old.pop()
+            if place[2].number == place[1]:
+                heappush(self._new, place)
+        if not self._old:
+            self._old, self._new = self._new, self._old
 
 
 class MemoryLedger:
@@ -113,7 +139,9 @@ class MemoryLedger:
         with self._lock:
             entry = self._find(key, now)
             if entry is None:
-                return self._create(key, now, Record(text, 1, claim), expires, False)
+                record = Record(text, 1, claim)
+                self._create(key, record, expires, False, now)
+                return record
             if entry.record.claim is None:
                 self._put(entry, entry.record._replace(claim=claim), max(expires, entry.expires), entry.keep)
             return entry.record
@@ -125,12 +153,12 @@ class MemoryLedger:
             entry = self._find(key, now)
             if entry is None:
                 if version == 0:
-                    self._create(key, now, Record(text, 1, None), expires, keep)
+                    self._create(key, Record(text, 1, None), expires, keep, now)
                 return version == 0
-            record = entry.record
-            if record.version != version and (record.version, record.text) != (version + 1, text):
+            written, before, claim = entry.record
+            if before != version and (before, written) != (version + 1, text):
                 return False
-            held = None if record.claim is None or record.claim.token == release else record.claim
+            held = None if claim is None or claim.token == release else claim
             self._put(entry, Record(text, version + 1, held), expires, keep)
             return True
 
@@ -175,18 +203,22 @@ class MemoryLedger:
             self._idle.move_to_end(key)
         return entry
 
-    def _create(self, key: str, now: float, record: Record, expires: float, keep: bool) -> Record:
-        self._make_room(now)
-        entry = self._entries[key] = _Entry(key)
-        self._put(entry, record, expires, keep)
-        return record
+    def _create(self, key: str, record: Record, expires: float, keep: bool, now: float) -> None:
+        gone = self._deadlines.expired(now)
+        if gone is not None or len(self._entries) >= self.capacity:
+            self._make_room(gone, now)
+        entry = self._entries[key] = _Entry(key, record, expires, keep)
+        self._deadlines.add(entry)
+        if not keep and record.claim is None:
+            self._idle[key] = entry
 
-    def _make_room(self, now: float) -> None:
+    def _make_room(self, gone: Optional[_Entry], now: float) -> None:
+        """gone: one that has expired."""
         for _ in range(DRAINED):
-            entry = self._deadlines.expired(now)
-            if entry is None:
+            if gone is None:
                 break
-            self._remove(entry)
+            self._remove(gone)
+            gone = self._deadlines.expired(now)
         if len(self._entries) < self.capacity:
             return
         if not self._idle:
@@ -195,17 +227,16 @@ class MemoryLedger:
 
     def _put(self, entry: _Entry, record: Record, expires: float, keep: bool) -> None:
         entry.record, entry.keep = record, keep
-        if not entry.place or expires != entry.expires:
+        if expires != entry.expires:
+            self._deadlines.remove(entry)
             entry.expires = expires
-            self._deadlines.add(entry, len(self._entries))
+            self._deadlines.add(entry)
         if keep or record.claim is not None:
             self._idle.pop(entry.key, None)
-        elif entry.key in self._idle:
-            self._idle.move_to_end(entry.key)
-        else:
+        elif entry.key not in self._idle:  # else it is the latest already, since it was found
             self._idle[entry.key] = entry
 
     def _remove(self, entry: _Entry) -> None:
-        entry.place = 0
+        self._deadlines.remove(entry)
         del self._entries[entry.key]
         self._idle.pop(entry.key, None)

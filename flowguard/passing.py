@@ -1,0 +1,161 @@
+"""A request of the beaten track that was let through: nearly every answer is like others before it (see `steps`), and
+whatever else comes is for a visit."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from flowguard.answers import hear
+from flowguard.codec import HEAD, apart, numbers_of, write_head, write_later
+from flowguard.cookie import Found
+from flowguard.core.flow import Definition
+from flowguard.core.outcome import Settled
+from flowguard.core.passage import Agrees, everything_agrees
+from flowguard.core.precedents import moved
+from flowguard.core.run import Run
+from flowguard.errors import LedgerUnavailable
+from flowguard.exchange import Exchange, Headers
+from flowguard.handle import RunHandle
+from flowguard.judge import Judged
+from flowguard.keeping import Held
+from flowguard.notes import NO_NOTE
+from flowguard.reading import Environ, StartResponse
+from flowguard.steps import Reply, Step, run_of
+from flowguard.visit import Brought, Jar, Visit
+
+
+class Handle(RunHandle):
+    """The visitor's run, which is read when the application asks for it."""
+
+    def __init__(self, step: Step, text: str, now: int) -> None:
+        self.state, self._step, self._text, self._now = step.name, step, text, now
+
+    @property
+    def _flow(self) -> Definition:  # type: ignore[override]
+        return self._step.kit.flow
+
+    @property
+    def _run(self) -> Optional[Run]:  # type: ignore[override]
+        return self._step.codec.decode(self._text)
+
+    @property
+    def _agrees(self) -> Agrees:  # type: ignore[override]
+        return everything_agrees
+
+
+class Passing(Exchange):
+    """head, text: of the visitor's run, as the cookie has it; version: of the ledger's text, which is the same. token:
+    of the claim that was won."""
+
+    _reply: Optional[Reply] = None
+    _visit: Optional[Visit] = None
+    _written = ""  # the run that the answer leaves
+
+    def __init__(
+        self, step: Step, environ: Environ, start_response: StartResponse, jar: Jar, head: list[str], text: str,
+        version: int, now: int, token: Optional[str] = None,
+    ) -> None:  # fmt: skip
+        self._start, self._environ, self._base = start_response, environ, environ.copy()
+        self.step, self._jar, self._head, self._text = step, jar, head, text
+        self._version, self._token = version, token
+        self.handle = Handle(step, text, now)
+
+    # --- what an exchange asks for ------------------------------------------------------------------------------
+
+    def answered(self, status: str, headers: Headers) -> Headers:
+        headers = list(headers)
+        heard = kind, location, said, cached = hear(headers)
+        if said is not None or self._visit is not None or self.handle.overrule is not None:
+            visit = self.visit()
+            headers = visit.answered(status, headers)
+            self.settled_already = visit.settled_already
+            return headers
+        step, known = self.step, (status, kind, location, self._base.get("SCRIPT_NAME"))
+        reply = self._reply = step.replies.get(known) or step.learn(known, heard, self._base)
+        headers += step.headers[cached]
+        if reply.way is None:
+            self.settled_already = not step.claims
+        else:
+            self.settled_already = False
+            self._change(reply, reply.way)
+            if reply.tells:
+                headers.append(("Set-Cookie", self._cookie(reply)))
+        return headers
+
+    def settle(self) -> None:
+        if self._visit is not None or self.handle.overrule is not None:
+            self.visit().settle()
+        elif self._reply is not None and not self.settled_already:
+            self._keep(self._reply)
+
+    def raised(self) -> None:
+        self.visit().raised()
+
+    # --- its parts ----------------------------------------------------------------------------------------------
+
+    def _change(self, reply: Reply, way: str) -> None:
+        """How the run is written that the reply leaves."""
+        head, now = self._head, self.step.kit.now()
+        self._now = now
+        if reply.goes_on:
+            self._written = write_later(head, reply.more, now, reply.enters) + way
+        else:
+            self._written = write_head(head[0], moved(numbers_of(head), reply.settled.run, now)) + way
+
+    def _cookie(self, reply: Reply) -> str:
+        cookie = self._jar.cookie.sign(self._written)
+        return self._jar.cookie.write(self._left(reply).run) if cookie is None else cookie
+
+    def _keep(self, reply: Reply) -> None:
+        """What the reply leaves goes to the ledger."""
+        kit = self.step.kit
+        if reply.way is None or kit.hooks.any or not self._is_kept(reply):
+            self._keep_slowly(reply)
+        elif self.step.once:
+            kit.pages.saw(self.step.name, reply.settled.outcome)
+
+    def _is_kept(self, reply: Reply) -> bool:
+        """Written as it is, or not to be; False where somebody else has written meanwhile."""
+        step, id, version, now = self.step, self._head[0], self._version, self._now
+        keeper = step.kit.keeper
+        try:
+            if not keeper.keeps or keeper.need_not_keep(id, version, step.passage, now):
+                return True
+            started = int(self._written.split(".", 4)[3], 16)
+            keep = bool(reply.settled.run.spent)
+            return keeper.write(id, self._written + reply.record, started, version, keep, self._token, now)
+        except LedgerUnavailable:  # that is told, and the cookie has it
+            return True
+
+    def _keep_slowly(self, reply: Reply) -> None:
+        step, told = self.step, reply.told
+        step.kit.keep(
+            self._environ, self._held(), step.precedent.attempt, step.passage, told.answer, self._left(reply),
+            told.location,
+        )  # fmt: skip
+
+    def _held(self) -> Held:
+        """The run as it was, and what the ledger said."""
+        return Held(run_of(self.step.run, self._head), self._version, None, self._token)
+
+    def _left(self, reply: Reply) -> Settled:
+        """The run that the reply leaves."""
+        run, outcome = reply.settled
+        if reply.way is None:
+            return Settled(self._held().run, outcome)
+        run = run_of(run, apart(self._written)[:HEAD])
+        self.step.codec.know(run, self._written)
+        return Settled(run, outcome)
+
+    def visit(self) -> Visit:
+        """The same request, and what is known of it so far, as a visit."""
+        if self._visit is None:
+            step, held = self.step, self._held()
+            judged = Judged(step.passage, step.precedent.attempt, held, False)
+            brought = Brought(self._jar, Found(held.run, self._text, True), NO_NOTE)
+            self._visit = Visit(
+                step.kit, self._environ, self._base, judged, step.passage, brought, self.handle, self._start
+            )
+            if self._reply is not None:
+                self._visit.go_on(self._reply.told, self._left(self._reply))
+        return self._visit

@@ -1,0 +1,103 @@
+"""What a beaten track remembers: what was decided for those who came one way, and what their answers came to."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Optional, Sequence, cast
+
+from flowguard import records
+from flowguard.answers import Heard, Told, is_local, read_answer
+from flowguard.codec import Codec, numbers_of
+from flowguard.core.outcome import Settled
+from flowguard.core.passage import NO_RUN, Passage, Refusal
+from flowguard.core.precedents import NOW, Precedent, goes_on
+from flowguard.core.run import Run, with_numbers
+from flowguard.exchange import Headers
+from flowguard.gate import needs_the_page
+from flowguard.keeping import IN_DOUBT
+from flowguard.reading import Environ
+from flowguard.records import Led
+from flowguard.refusals import AGAIN
+from flowguard.refusing import Shape
+from flowguard.replies import Response
+from flowguard.visit import Kit, caching_of, may_tell
+
+MAX_STEPS = 1_024  # that a flow remembers: some kB each
+MAX_REPLIES = 16  # of each step: Locations are many where they name an order
+USUAL = 400  # characters of an answer's headers; what was made of longer ones is not kept
+
+# An answer of the application: status, Content-Type, Location, and the mount point that the last is read against.
+Known = tuple[str, Optional[str], Optional[str], Optional[str]]
+
+
+class Reply(NamedTuple):
+    """What an answer of the application comes to.
+
+    way: how the run that it leaves is written; None: as it was. tells: the answer may carry a cookie. goes_on: it is
+    the same run, `more` changes later, and has entered a state if `enters`. record: what stands behind the run's text
+    in a ledger.
+    """
+
+    told: Told
+    settled: Settled
+    way: Optional[str] = None
+    tells: bool = False
+    goes_on: bool = False
+    more: int = 0
+    enters: bool = False
+    record: str = ""
+
+
+class Step:
+    """What comes of one kind of request, for one of a flow's states, of all who have come the same way."""
+
+    __slots__ = (
+        "again", "claims", "codec", "headers", "kit", "name", "needs_page", "once", "passage", "precedent", "record",
+        "refused", "replies", "responses", "run",
+    )  # fmt: skip
+
+    def __init__(self, kit: Kit, codec: Codec, name: str, precedent: Precedent) -> None:
+        self.kit, self.codec, self.name = kit, codec, name
+        self.precedent, verdict = precedent, precedent.verdict
+        self.run = precedent.run or NO_RUN
+        self.refused = verdict if isinstance(verdict, Refusal) else None
+        self.again = self.refused is not None and self.refused.reason in AGAIN
+        self.passage = cast(Passage, verdict)  # where it is not refused
+        self.claims = self.refused is None and self.passage.claim
+        self.once = self.claims and kit.is_once(name)
+        self.needs_page = self.refused is None and needs_the_page(self.passage)
+        vary, caching = ("Vary", "Cookie"), ("Cache-Control", caching_of(kit.flow, name))
+        self.headers: tuple[Headers, Headers] = [vary, caching], [vary]  # the second where the application says caching
+        self.record = records.behind(self.run.current or "", self.run.spent)
+        self.replies: dict[Known, Reply] = {}
+        self.responses: dict[Shape, Response] = {}  # where it is refused
+
+    def learn(self, known: Known, heard: Heard, base: Environ) -> Reply:
+        """What an answer comes to that is not known yet. base: the environ as the request came."""
+        status, _, location, _ = known
+        told = read_answer(status, heard, base, self.kit.lookup)
+        reply = self._reply(told, self.precedent.settled(told.answer))
+        # A Location that is not local is read by more than its text.
+        if (location is None or is_local(location)) and sum(map(len, filter(None, known))) <= USUAL:
+            if len(self.replies) >= MAX_REPLIES:
+                self.replies.clear()
+            self.replies[known] = reply
+        return reply
+
+    def _reply(self, told: Told, settled: Settled) -> Reply:
+        after = settled.run
+        if after is self.run:
+            return Reply(told, settled)
+        record = records.behind(after.current or "", after.spent, self._led(told, settled))
+        way, tells = self.codec.way(after), may_tell(told.answer)
+        return Reply(told, settled, way, tells, goes_on(after), after.seq, after.entered == NOW, record)
+
+    def _led(self, told: Told, settled: Settled) -> Optional[Led]:
+        if told.location is None or not self.passage.submission or settled.outcome in IN_DOUBT:
+            return None
+        return Led(self.passage.state, told.location)
+
+
+
+def run_of(pattern: Run, head: Sequence[str]) -> Run:
+    """The run of a visitor who has come the way of *pattern*; the first fields of its text are its own."""
+    return with_numbers(pattern, head[0], numbers_of(head))
