@@ -8,14 +8,14 @@ note, another run in the ledger, a word of the application's) goes by the gate, 
 
 from __future__ import annotations
 
-from typing import Iterable, Optional
+from typing import Iterable, Optional, Sequence
 
 from flowguard import replies, tracing
 from flowguard.body import hand_over_body
-from flowguard.codec import Codec, apart, times
+from flowguard.codec import Codec, apart
 from flowguard.cookie import is_odd
-from flowguard.core.flow import SAFE
-from flowguard.core.passage import Attempt, Reason, out_of_time
+from flowguard.core.flow import SAFE, Definition
+from flowguard.core.passage import Attempt, Reason
 from flowguard.core.precedents import Precedent, pattern_of
 from flowguard.errors import LedgerUnavailable
 from flowguard.exchange import Call
@@ -57,8 +57,8 @@ class Lane:
     """The requests by one method, GET or POST, for one of a flow's states."""
 
     def __init__(self, track: Track, name: str, submission: bool) -> None:
-        self._track, self._kit, self._flow, self._name = track, track.kit, track.kit.flow, name
-        self._now, self._keeper, self._steps = track.kit.now, track.kit.keeper, track.steps
+        self._track, self._flow, self._name, self._steps = track, track.kit.flow, name, track.steps
+        self._app, self._guard, self._now, self._keeper = track.app, track.guard, track.kit.now, track.kit.keeper
         self._jars = [(jar, jar.cookie.only, jar.cookie.verify, jar.notes.name) for jar in track.gate.jars]
         by_get = not submission and name in self._flow.effects
         self._attempt = Attempt(name, submission or by_get, None, by_get=by_get)
@@ -75,8 +75,8 @@ class Lane:
         if text is None:
             return None if is_odd(token) else self._forged(environ, start_response, jar, now)
         head = apart(text)
-        step = self._step(head[-1])
-        if step is None or out_of_time(self._flow, times(head), now) is not None:
+        step = self._steps.get((head[-1], self)) or self._learn(head[-1])
+        if step is None or not is_in_time(self._flow, head, now):
             return None
         if step.claims:
             return self._submit(step, environ, start_response, jar, head, text, now)
@@ -95,11 +95,8 @@ class Lane:
             return self._turn_away(step, response, environ, start_response, jar, now)
         return self._pass(Passing(step, environ, start_response, jar, head, text, version, now), environ)
 
-    def _step(self, way: str) -> Optional[Step]:
-        """What comes of those who have come that way; None where there is no run in it."""
-        return self._steps.get((way, self)) or self._learn(way)
-
     def _learn(self, way: str) -> Optional[Step]:
+        """What comes of those who have come that way; None where there is no run in it."""
         track, run, attempt = self._track, None, self._attempt
         if way == FORGED:
             attempt = attempt._replace(lost=Reason.BAD_COOKIE)
@@ -137,15 +134,15 @@ class Lane:
         return self._pass(Passing(step, environ, start_response, jar, head, text, version, now, token), environ)
 
     def _pass(self, passing: Passing, environ: Environ) -> Iterable[bytes]:
-        environ["flowguard.run"] = passing.handle
-        hand_over_body(environ)
         if tracing.wanted():
             passing.visit()
         if passing.step.needs_page:
             ask_for_the_page(environ)
-        call = self._call(environ)
+        call = Call(self._guard)
+        environ["flowguard.run"], environ["flowguard.calls"] = passing.handle, (call,)
+        hand_over_body(environ)
         try:
-            return passing.call(self._track.app, environ)
+            return passing.call(self._app, environ)
         finally:
             call.open = False
 
@@ -153,16 +150,12 @@ class Lane:
         self, held: Optional[Held], environ: Environ, start_response: StartResponse
     ) -> Iterable[bytes]:
         """held: what the ledger said; None where it was silent."""
-        call = self._call(environ)
+        call = Call(self._guard)
+        environ["flowguard.calls"] = (call,)
         try:
             return self._track.gate.serve_on(held, environ, start_response, self._name)
         finally:
             call.open = False
-
-    def _call(self, environ: Environ) -> Call:
-        call = Call(self._track.guard)
-        environ["flowguard.calls"] = (call,)
-        return call
 
     def _response(self, step: Step, environ: Environ) -> Optional[Response]:
         """How those are refused who take that step; None where the gate must say it."""
@@ -171,8 +164,8 @@ class Lane:
     def _forged(
         self, environ: Environ, start_response: StartResponse, jar: Jar, now: int
     ) -> Optional[Iterable[bytes]]:
-        step = self._step(FORGED)
-        response = None if step is None or not step.refused else self._response(step, environ)
+        step = self._steps.get((FORGED, self)) or self._learn(FORGED)
+        response = self._response(step, environ) if step is not None and step.refused else None
         if step is None or response is None:
             return None
         return self._turn_away(step, response, environ, start_response, jar, now)
@@ -187,3 +180,11 @@ class Lane:
         replies.drain(environ)
         start_response(response.status, headers)
         return [response.body]
+
+
+def is_in_time(flow: Definition, head: Sequence[str], now: int) -> bool:
+    """Are the times of a run certainly good? Where hosts' clocks differ, and near its end, `out_of_time` says it."""
+    age, changed = now - int(head[3], 16), int(head[4], 16)
+    if not (changed <= age <= flow.ttl and int(head[5], 16) <= age):
+        return False
+    return flow.idle is None or age - changed <= flow.idle

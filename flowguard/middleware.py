@@ -74,6 +74,7 @@ class FlowGuard:
         self._routes: list[Route] = []
         rules, numbers = _number(plans)
         self._table = PathTable(rules)
+        self._find = self._table.find
         fences = [Fence(prefix, plan.options.open) for plan in plans for prefix in plan.options.fence]
         self._fences = Fences(fences, first=len(rules)) if fences else None
         self.ledger = opened
@@ -109,9 +110,7 @@ class FlowGuard:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO") or "/"
-        if len(path) > paths.MAX_PATH:
-            return self._too_long(environ, start_response)
-        found: Union[Found, Misspelt, TooLong, Unreadable, Fenced, None] = self._table.find(path)
+        found: Union[Found, Misspelt, TooLong, Unreadable, Fenced, None] = self._find(path)
         if found is None and self._fences is not None:
             found = self._fences.find(path)
         if found is None:
@@ -126,7 +125,7 @@ class FlowGuard:
         if self._lonely and environ.get("wsgi.multiprocess"):
             self._warn()
         lane = route.lanes.get(environ["REQUEST_METHOD"])
-        if lane is not None and gate is duty.gate and isinstance(found, Found):
+        if lane is not None and gate is duty.gate and type(found) is Found:
             answer = lane.serve(environ, start_response)
             if answer is not None:
                 return answer

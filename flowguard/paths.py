@@ -51,7 +51,7 @@ class Misspelt(NamedTuple):
 
 
 class Unreadable:
-    """Nobody can tell in a millisecond whose path it is: it passes no more than one that is too long."""
+    """The path is too long, or nobody can tell in a millisecond whose it is."""
 
 
 UNREADABLE = Unreadable()
@@ -109,6 +109,8 @@ class PathTable:
         found = self._declared.get(path_info)
         if found is not None:
             return found
+        if len(path_info) > MAX_PATH:
+            return UNREADABLE
         try:
             key = path_info.encode("latin-1").translate(FILTER)
         except UnicodeEncodeError:  # a server that does not keep to PEP 3333
