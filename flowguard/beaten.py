@@ -8,13 +8,14 @@ note, another run in the ledger, a word of the application's) goes by the gate, 
 
 from __future__ import annotations
 
-from typing import Iterable, Optional, Sequence
+from math import inf
+from typing import Callable, Iterable, Optional
 
 from flowguard import replies, tracing
-from flowguard.body import hand_over_body
+from flowguard.body import BODY
 from flowguard.codec import Codec, apart
 from flowguard.cookie import is_odd
-from flowguard.core.flow import SAFE, Definition
+from flowguard.core.flow import SAFE
 from flowguard.core.passage import Attempt, Reason
 from flowguard.core.precedents import Precedent, pattern_of
 from flowguard.errors import LedgerUnavailable
@@ -30,21 +31,27 @@ from flowguard.steps import MAX_STEPS, Step, run_of
 from flowguard.visit import Jar, Kit
 
 # Keys of an environ with which a request is no ordinary one: another method than the wire's, a speculation, a guard
-# around this one.
+# around this one that is at work on it.
 UNUSUAL = (
     "HTTP_X_HTTP_METHOD_OVERRIDE", "HTTP_X_HTTP_METHOD", "HTTP_X_METHOD_OVERRIDE", "HTTP_SEC_PURPOSE", "HTTP_PURPOSE",
-    "HTTP_X_MOZ", "flowguard.calls", "flowguard.body",
+    "HTTP_X_MOZ", "flowguard.calls",
 )  # fmt: skip
 METHODS = ("GET", "POST")  # that have lanes
 FORGED = "forged"  # what stands for the way of a cookie that nobody can read: a way has dots
+
+
+# The answer to an ordinary request; None for any other, which must go by the gate.
+Serve = Callable[[Environ, StartResponse], Optional[Iterable[bytes]]]
 
 
 class Track:
     """What a flow's lanes share."""
 
     def __init__(
-        self, guard: object, app: Application, gate: Gate, kit: Kit, codec: Codec, refuser: Refuser
-    ) -> None:
+        self, guard: object, app: Application, gate: Gate, kit: Kit, codec: Codec, refuser: Refuser,
+        look_at_server: Callable[[Environ], None],
+    ) -> None:  # fmt: skip
+        self.look_at_server = look_at_server
         self.guard, self.app, self.gate, self.kit, self.codec, self.refuser = guard, app, gate, kit, codec, refuser
         self.steps: dict[tuple[str, Lane], Step] = {}  # by the way's text
 
@@ -63,9 +70,10 @@ class Lane:
         by_get = not submission and name in self._flow.effects
         self._attempt = Attempt(name, submission or by_get, None, by_get=by_get)
         self._must_ask = track.gate.must_ask(self._attempt)
+        self._ttl, self._idle = self._flow.ttl, inf if self._flow.idle is None else self._flow.idle  # milliseconds
 
     def serve(self, environ: Environ, start_response: StartResponse) -> Optional[Iterable[bytes]]:
-        """The answer to an ordinary request; None for any other, which must go by the gate."""
+        """See `Serve`."""
         header = environ.get("HTTP_COOKIE", "")
         jar, only, verify, note = self._jars[environ.get("wsgi.url_scheme") == "https"]
         token = only(header)
@@ -75,11 +83,18 @@ class Lane:
         if text is None:
             return None if is_odd(token) else self._forged(environ, start_response, jar, now)
         head = apart(text)
-        step = self._steps.get((head[-1], self)) or self._learn(head[-1])
-        if step is None or not is_in_time(self._flow, head, now):
+        step = self._steps.get((head[-1], self)) or self._learn(head[-1], environ)
+        if step is None:
+            return None
+        started, changed, entered = int(head[3], 16), int(head[4], 16), head[5]
+        age = now - started
+        # Where hosts' clocks differ, and near a run's end, the gate says what its times mean.
+        if not changed <= age <= self._ttl or age - changed > self._idle or (
+            entered != head[4] and int(entered, 16) > age
+        ):
             return None
         if step.claims:
-            return self._submit(step, environ, start_response, jar, head, text, now)
+            return self._submit(step, environ, start_response, jar, head, text, started, now)
         response = self._response(step, environ) if step.refused else None
         if step.refused and response is None:
             return None
@@ -93,10 +108,11 @@ class Lane:
             return None
         if response is not None:
             return self._turn_away(step, response, environ, start_response, jar, now)
-        return self._pass(Passing(step, environ, start_response, jar, head, text, version, now), environ)
+        return self._pass(Passing(step, environ, start_response, jar, head, text, started, version, now), environ)
 
-    def _learn(self, way: str) -> Optional[Step]:
-        """What comes of those who have come that way; None where there is no run in it."""
+    def _learn(self, way: str, environ: Environ) -> Optional[Step]:
+        """What comes of those who have come that way, of whom one is here; None where there is no run in it."""
+        self._track.look_at_server(environ)
         track, run, attempt = self._track, None, self._attempt
         if way == FORGED:
             attempt = attempt._replace(lost=Reason.BAD_COOKIE)
@@ -115,13 +131,13 @@ class Lane:
 
     def _submit(
         self, step: Step, environ: Environ, start_response: StartResponse, jar: Jar, head: list[str], text: str,
-        now: int,
+        started: int, now: int,
     ) -> Iterable[bytes]:  # fmt: skip
         keeper, version, token = self._keeper, 0, None
         if keeper.keeps:
             written = text + step.record
             try:
-                claim, record = keeper.claim(head[0], written, int(head[3], 16), self._name, now)
+                claim, record = keeper.claim(head[0], written, started, self._name, now)
                 version, token = record.version, claim.token
                 if record.text != written or record.claim != claim:
                     run = run_of(step.run, head)
@@ -131,7 +147,8 @@ class Lane:
                     version, token = held.version, held.token
             except LedgerUnavailable:
                 return self._by_the_gate(None, environ, start_response)
-        return self._pass(Passing(step, environ, start_response, jar, head, text, version, now, token), environ)
+        passing = Passing(step, environ, start_response, jar, head, text, started, version, now, token)
+        return self._pass(passing, environ)
 
     def _pass(self, passing: Passing, environ: Environ) -> Iterable[bytes]:
         if tracing.wanted():
@@ -139,8 +156,7 @@ class Lane:
         if passing.step.needs_page:
             ask_for_the_page(environ)
         call = Call(self._guard)
-        environ["flowguard.run"], environ["flowguard.calls"] = passing.handle, (call,)
-        hand_over_body(environ)
+        environ["flowguard.run"], environ["flowguard.calls"], environ[BODY] = passing.handle, (call,), None
         try:
             return passing.call(self._app, environ)
         finally:
@@ -164,7 +180,7 @@ class Lane:
     def _forged(
         self, environ: Environ, start_response: StartResponse, jar: Jar, now: int
     ) -> Optional[Iterable[bytes]]:
-        step = self._steps.get((FORGED, self)) or self._learn(FORGED)
+        step = self._steps.get((FORGED, self)) or self._learn(FORGED, environ)
         response = self._response(step, environ) if step is not None and step.refused else None
         if step is None or response is None:
             return None
@@ -180,11 +196,3 @@ class Lane:
         replies.drain(environ)
         start_response(response.status, headers)
         return [response.body]
-
-
-def is_in_time(flow: Definition, head: Sequence[str], now: int) -> bool:
-    """Are the times of a run certainly good? Where hosts' clocks differ, and near its end, `out_of_time` says it."""
-    age, changed = now - int(head[3], 16), int(head[4], 16)
-    if not (changed <= age <= flow.ttl and int(head[5], 16) <= age):
-        return False
-    return flow.idle is None or age - changed <= flow.idle

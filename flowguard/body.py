@@ -18,7 +18,7 @@ Environ = dict[str, Any]
 SPOOL = 512 * 1024  # bytes of a body that stay in memory; about what werkzeug keeps of an upload
 _CHUNK = 65_536  # bytes: one read of a body
 _DIGITS = 18  # of a length that are read: an exabyte is above every limit, and int() of 5,000 digits raises
-_BODY = "flowguard.body"  # the Body, or None: it can't be had any more
+BODY = "flowguard.body"  # the key of the Body; None there: it can't be had any more
 
 
 class Body:
@@ -102,17 +102,17 @@ def buffer_body(environ: Environ, limit: int) -> Body:
     ends = has_end(environ)
     if not length and not ends:
         return Body()  # there is none, or nobody can tell where it ends
-    if _BODY not in environ:
-        environ[_BODY] = None
+    if BODY not in environ:
+        environ[BODY] = None
         body, stream = Body(), environ["wsgi.input"]
         try:
             _read(stream, None if ends else length, limit, body)
         except BaseException:
             environ["wsgi.input"] = _Rejoined(body.stream(), stream)
             raise
-        environ[_BODY] = body
+        environ[BODY] = body
         environ["wsgi.input"] = body.stream()
-    kept: Optional[Body] = environ[_BODY]
+    kept: Optional[Body] = environ[BODY]
     if kept is None:
         raise RequestEntityTooLarge
     return kept
@@ -120,17 +120,17 @@ def buffer_body(environ: Environ, limit: int) -> Body:
 
 def new_body(environ: Environ) -> None:
     """The request is here to be judged: what another guard before this one read is in its stream."""
-    environ.pop(_BODY, None)
+    environ.pop(BODY, None)
 
 
 def hand_over_body(environ: Environ) -> None:
     """From now on the application reads the body; a condition that is asked later can't, unless one was before."""
-    environ.setdefault(_BODY, None)
+    environ.setdefault(BODY, None)
 
 
 def lost_body(environ: Environ) -> bool:
     """Was a condition told that the body is too large, or broken off?"""
-    return environ.get(_BODY, True) is None
+    return environ.get(BODY, True) is None
 
 
 def declared_length(environ: Mapping[str, Any]) -> Optional[int]:

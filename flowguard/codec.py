@@ -144,11 +144,11 @@ def write_head(id: str, numbers: Numbers) -> str:
     return f"{id}.{seq:x}.{seq - first:x}.{started:x}.{changed - started:x}.{entered - started:x}."
 
 
-def write_later(head: Sequence[str], more: int, now: int, enters: bool) -> str:
+def write_later(head: Sequence[str], more: int, started: int, now: int, enters: bool) -> str:
     """The head of the same run, *more* changes later, of which the last is *now*, and enters a state or doesn't."""
-    id, seq, since, started, _, entered, *_ = head
-    age = f"{now - int(started, 16):x}"
-    return f"{id}.{int(seq, 16) + more:x}.{int(since, 16) + more:x}.{started}.{age}.{age if enters else entered}."
+    age = f"{now - started:x}"
+    seq, since = int(head[1], 16) + more, int(head[2], 16) + more
+    return f"{head[0]}.{seq:x}.{since:x}.{head[3]}.{age}.{age if enters else head[5]}."
 
 
 def _write(run: Run, way_text: Callable[[Way], str]) -> str:

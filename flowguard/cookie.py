@@ -14,7 +14,7 @@ import re
 from binascii import b2a_base64
 from hmac import compare_digest
 from itertools import islice
-from typing import NamedTuple, Optional, Sequence, Union
+from typing import Callable, NamedTuple, Optional, Sequence, Union
 
 from itsdangerous import Signer
 from werkzeug.http import dump_cookie
@@ -67,28 +67,29 @@ class Seal:
 
     def __init__(self, secret_keys: Sequence[Union[str, bytes]], name: str) -> None:
         derived = derived_keys(secret_keys, f"flowguard.v1.{name}")
-        self._signers: dict[str, list[Signer]] = {}
+        self._signers: dict[bytes, list[Callable[[bytes], bytes]]] = {}
         for key in derived:
-            self._signers.setdefault(self._head_of(key), []).insert(0, _TextSigner(key))
+            sign = _TextSigner(key).get_signature
+            self._signers.setdefault(self._head_of(key).encode(), []).insert(0, sign)
         self._head = self._head_of(derived[-1])
-        self._newest = self._signers[self._head][0]
+        self._newest = self._signers[self._head.encode()][0]
 
     @staticmethod
     def _head_of(key: bytes) -> str:
         return f"{VERSION}{hashlib.sha256(b'mark' + key).hexdigest()[:2]}."
 
     def sign(self, text: str) -> str:
-        value = self._head + text
-        return f"{value}.{self._newest.get_signature(value).decode()}"
+        value = f"{self._head}{text}"
+        return f"{value}.{self._newest(value.encode()).decode()}"
 
     def verify(self, token: str) -> Optional[str]:
         """The text that was signed, or None for anything that we did not write."""
         if len(token) > MAX_COOKIE or not token.isascii():
             return None
-        value, _, signature = token.rpartition(".")
-        for signer in self._signers.get(value[:4], ()):
-            if compare_digest(signer.get_signature(value), signature.encode()):
-                return value[4:]
+        value, _, signature = token.encode().rpartition(b".")
+        for sign in self._signers.get(value[:4], ()):
+            if compare_digest(sign(value), signature):
+                return token[4 : len(value)]
         return None
 
 
@@ -148,7 +149,7 @@ class Cookie:
         host = secure and attributes.domain is None and attributes.path == "/"
         self.name = f"{_PREFIX}{name}" if host else name
         self._codec, self._seal = codec, seal
-        self.verify = seal.verify
+        self.verify, self._sign = seal.verify, seal.sign
         self._needle = f"{self.name}="
         self._pattern = name_and_value(re.escape(self.name))
         self._before, self._after = self._frame(attributes, secure)
@@ -176,11 +177,10 @@ class Cookie:
     def only(self, header: str) -> Optional[str]:
         """The token, where the name stands there once, and where browsers put it; None where `read` has to look. One
         that does not verify may be *odd*."""
-        begin = header.find(self._needle)
-        if begin < 0 or header.find(self._needle, begin + 1) >= 0 or (begin and header[begin - 2 : begin] != "; "):
+        before, found, rest = header.partition(self._needle)
+        if not found or self._needle in rest or (before and before[-2:] != "; "):
             return None
-        end = header.find(";", begin)
-        return header[begin + len(self._needle) : end if end >= 0 else None]
+        return rest.partition(";")[0]
 
     def every(self, header: str) -> list[Found]:
         """All runs of this flow in a Cookie header."""
@@ -195,7 +195,7 @@ class Cookie:
         """The value of a Set-Cookie header for the run that *text* tells; None where that is too long for one.
 
         before: what stands before the token, where it is not the flow's own name."""
-        header = f"{self._before if before is None else before}{self._seal.sign(text)}{self._after}"
+        header = f"{before or self._before}{self._sign(text)}{self._after}"
         return header if len(header) <= MAX_COOKIE else None
 
     def forgotten(self, run: Run, found: Found) -> list[str]:

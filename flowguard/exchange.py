@@ -17,10 +17,10 @@ class Call:
     """A call of a guard, until it returns. A middleware outside may keep its environ, or a copy, for another request:
     that one is judged anew."""
 
-    __slots__ = ("guard", "open")
+    open = True
 
     def __init__(self, guard: object) -> None:
-        self.guard, self.open = guard, True
+        self.guard = guard
 
 
 class Exchange:

@@ -74,7 +74,7 @@ class FlowGuard:
         self._routes: list[Route] = []
         rules, numbers = _number(plans)
         self._table = PathTable(rules)
-        self._find = self._table.find
+        self._find_other = self._table.find_other
         fences = [Fence(prefix, plan.options.open) for plan in plans for prefix in plan.options.fence]
         self._fences = Fences(fences, first=len(rules)) if fences else None
         self.ledger = opened
@@ -84,6 +84,7 @@ class FlowGuard:
             own["ledger_lease"], own["clock"] or time.time,
         )  # fmt: skip
         self._routes.extend(builder.routes(plans, rules, numbers))
+        self._lanes = {path: self._routes[found.index].straight for path, found in self._table.declared.items()}
         self.gates = tuple(dict.fromkeys(route.duty.gate for route in self._routes))
         _look_at(opened)
 
@@ -110,28 +111,38 @@ class FlowGuard:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO") or "/"
-        found: Union[Found, Misspelt, TooLong, Unreadable, Fenced, None] = self._find(path)
-        if found is None and self._fences is not None:
-            found = self._fences.find(path)
+        lanes = self._lanes.get(path)
+        if lanes is not None:  # it is declared, as it stands
+            lane = lanes.get(environ["REQUEST_METHOD"])
+            answer = None if lane is None else lane(environ, start_response)
+            return self._guarded(self._table.declared[path], environ, start_response) if answer is None else answer
+        found: Union[Found, Misspelt, TooLong, Unreadable, Fenced, None] = self._find_other(path)
         if found is None:
-            return self.app(environ, start_response)
+            found = None if self._fences is None else self._fences.find(path)
+            if found is None:
+                return self.app(environ, start_response)
+        return self._guarded(found, environ, start_response)
+
+    def _guarded(
+        self, found: Union[Found, Misspelt, TooLong, Unreadable, Fenced], environ: Environ,
+        start_response: StartResponse,
+    ) -> Iterable[bytes]:  # fmt: skip
         if isinstance(found, Unreadable):
             return self._too_long(environ, start_response)
         route = self._routes[found.index]
         duty = route.duty
-        gate = duty.gate if duty.always else duty.now(environ)
+        gate = duty.now(environ)
         if gate is None:
             return self.app(environ, start_response)
-        if self._lonely and environ.get("wsgi.multiprocess"):
-            self._warn()
-        lane = route.lanes.get(environ["REQUEST_METHOD"])
-        if lane is not None and gate is duty.gate and type(found) is Found:
-            answer = lane.serve(environ, start_response)
+        self.look_at_server(environ)
+        lane = route.lanes.get(environ["REQUEST_METHOD"]) if gate is duty.gate and not duty.always else None
+        if lane is not None and isinstance(found, Found):
+            answer = lane(environ, start_response)
             if answer is not None:
                 return answer
-        return self._guarded(environ, start_response, found, route, gate)
+        return self._chosen(environ, start_response, found, route, gate)
 
-    def _guarded(
+    def _chosen(
         self, environ: Environ, start_response: StartResponse, found: Union[Found, Misspelt, TooLong, Fenced],
         route: Route, gate: Gate,
     ) -> Iterable[bytes]:  # fmt: skip
@@ -169,7 +180,10 @@ class FlowGuard:
         replies.drain(environ)
         return replies.send(replies.too_long(), environ, start_response)
 
-    def _warn(self) -> None:
+    def look_at_server(self, environ: Environ) -> None:
+        """Warn once where a ledger of one process meets a server that has several."""
+        if not (self._lonely and environ.get("wsgi.multiprocess")):
+            return
         self._lonely = False
         logger.warning(
             "ledger='memory://' knows one process, and this server runs several: an old cookie works in each of them "
@@ -262,8 +276,9 @@ class _Builder:
                 "Split the flow, or leave out transitions that lead back."
             )))  # fmt: skip
         duty = Duty(gate, Watch(*parts), options.mode, options.exempt)
-        track = Track(self._guard, self._app, gate, kit, codec, refuser) if is_steady(flow) else None
-        return duty, track
+        if not is_steady(flow):
+            return duty, None
+        return duty, Track(self._guard, self._app, gate, kit, codec, refuser, self._guard.look_at_server)
 
     def _jar(self, plan: Plan, codec: Codec, seal: Seal, secure: bool) -> Jar:
         options = plan.options

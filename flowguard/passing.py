@@ -53,11 +53,11 @@ class Passing(Exchange):
 
     def __init__(
         self, step: Step, environ: Environ, start_response: StartResponse, jar: Jar, head: list[str], text: str,
-        version: int, now: int, token: Optional[str] = None,
+        started: int, version: int, now: int, token: Optional[str] = None,
     ) -> None:  # fmt: skip
         self._start, self._environ, self._base = start_response, environ, environ.copy()
         self.step, self._jar, self._head, self._text = step, jar, head, text
-        self._version, self._token = version, token
+        self._begun, self._version, self._token = started, version, token
         self.handle = Handle(step, text, now)
 
     # --- what an exchange asks for ------------------------------------------------------------------------------
@@ -98,9 +98,10 @@ class Passing(Exchange):
         head, now = self._head, self.step.kit.now()
         self._now = now
         if reply.goes_on:
-            self._written = write_later(head, reply.more, now, reply.enters) + way
+            self._written = write_later(head, reply.more, self._begun, now, reply.enters) + way
         else:
-            self._written = write_head(head[0], moved(numbers_of(head), reply.settled.run, now)) + way
+            numbers = moved(numbers_of(head), reply.settled.run, now)
+            self._begun, self._written = numbers[2], write_head(head[0], numbers) + way
 
     def _cookie(self, reply: Reply) -> str:
         cookie = self._jar.cookie.sign(self._written)
@@ -116,14 +117,13 @@ class Passing(Exchange):
 
     def _is_kept(self, reply: Reply) -> bool:
         """Written as it is, or not to be; False where somebody else has written meanwhile."""
-        step, id, version, now = self.step, self._head[0], self._version, self._now
-        keeper = step.kit.keeper
+        id, version, passage, now = self._head[0], self._version, self.step.passage, self._now
+        keeper = self.step.kit.keeper
         try:
-            if not keeper.keeps or keeper.need_not_keep(id, version, step.passage, now):
+            if not keeper.keeps or (not passage.submission and keeper.need_not_keep(id, version, passage, now)):
                 return True
-            started = int(self._written.split(".", 4)[3], 16)
             keep = bool(reply.settled.run.spent)
-            return keeper.write(id, self._written + reply.record, started, version, keep, self._token, now)
+            return keeper.write(id, self._written + reply.record, self._begun, version, keep, self._token, now)
         except LedgerUnavailable:  # that is told, and the cookie has it
             return True
 

@@ -66,7 +66,7 @@ class PathTable:
         self._root = Node()  # rules with variables
         # The place of their last literal segment (0 where they have none) -> what it is, folded.
         self._anchors: dict[int, set[bytes]] = {}
-        self._declared: dict[str, Found] = {}  # static rules, as PATH_INFO spells them
+        self.declared: dict[str, Found] = {}  # static rules, as PATH_INFO spells them
         self._folded: dict[bytes, Pattern] = {}  # static rules, by their folded segments
         self._beginnings: set[bytes] = set()  # of static rules, folded, segment by segment
         self._suspects: set[bytes] = set()  # what a plain path folds to, if it may be a static rule
@@ -99,16 +99,17 @@ class PathTable:
         self._beginnings.update(_beginnings(key))
         self._suspects.update((key, key + b"/"))
         found = Found(pattern.index, {}, ())
-        self._declared[native(rule)] = found
+        self.declared[native(rule)] = found
         segments = bare.split("/")[1:]
         if pattern.branch or self._root.walk(segments, True, key.split(b"/")[1:]) is None:  # a twin comes second
-            self._declared.setdefault(native(bare if pattern.branch else f"{bare}/"), found)
+            self.declared.setdefault(native(bare if pattern.branch else f"{bare}/"), found)
 
     def find(self, path_info: str) -> Optional[Answer]:
         """Which rule is PATH_INFO (as WSGI has it: bytes as latin-1), however spelled? None if it is none of ours."""
-        found = self._declared.get(path_info)
-        if found is not None:
-            return found
+        return self.declared.get(path_info) or self.find_other(path_info)
+
+    def find_other(self, path_info: str) -> Optional[Answer]:
+        """`find` for one that is not in `declared`."""
         if len(path_info) > MAX_PATH:
             return UNREADABLE
         try:

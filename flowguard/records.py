@@ -58,6 +58,11 @@ def read(text: str) -> Entry:
     return Entry(run, current, names, Led(*lines[3:]) if len(lines) == 5 else None)
 
 
+def run_in(text: str) -> str:
+    """The run alone."""
+    return text.partition("\n")[0]
+
+
 def digest(id: str) -> str:
     """What logs and operators call the run of this id. The id itself is a secret: who knows it, and the secret key,
     could write the run's cookie."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import NamedTuple, Optional, Sequence
+from typing import Mapping, NamedTuple, Optional, Sequence
 
-from flowguard.beaten import METHODS, Lane, Track
+from flowguard.beaten import METHODS, Serve, Track
 from flowguard.config import Key
 from flowguard.core.flow import SAFE
 from flowguard.gate import Select
@@ -40,10 +40,15 @@ class Route:
         self._otherwise = (*unsafe, *keys)[0].name if keys else otherwise
         self._fork = Fork(keys, duty.gate.plan.options.parameters) if any(key.parameters for key in keys) else None
         self._choice = Choice(self.select)
-        self.lanes: dict[str, Lane] = {}
+        self.lanes: dict[str, Serve] = {}
         if track is not None and self._fork is None:
             lanes = ((method, track.lane(self.select(method), method)) for method in METHODS)
-            self.lanes = {method: lane for method, lane in lanes if lane is not None}
+            self.lanes = {method: lane.serve for method, lane in lanes if lane is not None}
+
+    @property
+    def straight(self) -> Mapping[str, Serve]:
+        """The lanes, where they are always open: nobody else is ever on duty."""
+        return self.lanes if self.duty.always else {}
 
     def select(self, method: str) -> str:
         """A method that no key of the path names is judged by its first key that takes an unsafe one or, if none

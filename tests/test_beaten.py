@@ -208,7 +208,7 @@ def test_what_is_remembered_is_bounded_and_may_be_forgotten_at_any_time(monkeypa
         pair.ask("GET", "/payment", SHOWN, {"HTTP_ACCEPT_LANGUAGE": f"de;q=0.{number}"})
         pair.ask("POST", "/shipping", led("/payment"), {})
     (gate,) = pair.guards[0].gates
-    track = next(lane._track for route in pair.guards[0]._routes for lane in route.lanes.values())
+    track = next(serve.__self__._track for route in pair.guards[0]._routes for serve in route.lanes.values())
     assert track.gate is gate
     assert len(track.steps) <= 2
     assert all(len(step.replies) <= 2 and len(step.responses) <= 2 for step in track.steps.values())

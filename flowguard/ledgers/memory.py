@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from heapq import heappop, heappush
 from itertools import count
-from math import ceil
+from math import ceil, inf
 from threading import Lock
 from typing import Iterator, Optional
 
@@ -61,6 +61,7 @@ class _Deadlines:
         self._old: list[tuple[int, int, _Bucket]] = []
         self._new: list[tuple[int, int, _Bucket]] = []
         self._numbers = count(1)
+        self.due = inf  # seconds: nothing expires before
 
     def __len__(self) -> int:
         return len(self._old) + len(self._new)
@@ -80,6 +81,11 @@ class _Deadlines:
 
     def expired(self, now: float) -> Optional[_Entry]:
         """An entry that has expired; None if there is none among the first few places."""
+        entry = self._first_expired(now)
+        self.due = min([heap[0][0] for heap in (self._old, self._new) if heap], default=inf)
+        return entry
+
+    def _first_expired(self, now: float) -> Optional[_Entry]:
         for heap in (self._old, self._new):
             left = EXAMINED
             while heap and heap[0][0] <= now and left:
@@ -93,6 +99,7 @@ class _Deadlines:
     def _opened(self, second: int) -> _Bucket:
         bucket = self._buckets[second] = _Bucket(second, next(self._numbers))
         heappush(self._new, (second, bucket.number, bucket))
+        self.due = min(self.due, second)
         if len(self) > len(self._buckets):
             self._sweep()
         return bucket
@@ -137,7 +144,7 @@ class MemoryLedger:
     def claim(self, key: str, claim: Claim, *, text: str, expires: float, now: float) -> Record:
         """Take *claim* if nobody holds one. Raises `LedgerUnavailable` where a new key has no place."""
         with self._lock:
-            entry = self._find(key, now)
+            entry = self._find(key, now) if key in self._entries else None
             if entry is None:
                 record = Record(text, 1, claim)
                 self._create(key, record, expires, False, now)
@@ -204,21 +211,19 @@ class MemoryLedger:
         return entry
 
     def _create(self, key: str, record: Record, expires: float, keep: bool, now: float) -> None:
-        gone = self._deadlines.expired(now)
-        if gone is not None or len(self._entries) >= self.capacity:
-            self._make_room(gone, now)
+        if self._deadlines.due <= now or len(self._entries) >= self.capacity:
+            self._make_room(now)
         entry = self._entries[key] = _Entry(key, record, expires, keep)
         self._deadlines.add(entry)
         if not keep and record.claim is None:
             self._idle[key] = entry
 
-    def _make_room(self, gone: Optional[_Entry], now: float) -> None:
-        """gone: one that has expired."""
+    def _make_room(self, now: float) -> None:
         for _ in range(DRAINED):
+            gone = self._deadlines.expired(now)
             if gone is None:
                 break
             self._remove(gone)
-            gone = self._deadlines.expired(now)
         if len(self._entries) < self.capacity:
             return
         if not self._idle:
