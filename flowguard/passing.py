@@ -28,7 +28,7 @@ class Handle(RunHandle):
     """The visitor's run, which is read when the application asks for it."""
 
     def __init__(self, step: Step, text: str, now: int) -> None:
-        self.state, self._step, self._text, self._now = step.name, step, text, now
+        self.state, self._step, self._text, self._now, self.overrule = step.name, step, text, now, None
 
     @property
     def _flow(self) -> Definition:  # type: ignore[override]
@@ -58,6 +58,7 @@ class Passing(Exchange):
         self._start, self._environ, self._base = start_response, environ, environ.copy()
         self.step, self._jar, self._head, self._text = step, jar, head, text
         self._begun, self._version, self._token = started, version, token
+        self._unsettled, self._started, self._visit, self._reply = True, False, None, None
         self.handle = Handle(step, text, now)
 
     # --- what an exchange asks for ------------------------------------------------------------------------------
