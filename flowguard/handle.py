@@ -21,6 +21,7 @@ class RunHandle:
     the visitor was redirected here, a word of CONTRACT 5, once; else None.
     """
 
+    state: str
     notice: Optional[str] = None
     overrule: Optional[Overrule] = None
 

@@ -7,7 +7,6 @@ import logging
 import os
 import threading
 import time
-from itertools import count
 from typing import Callable, NamedTuple, Optional, cast
 
 from flowguard import records
@@ -49,22 +48,6 @@ class Held(NamedTuple):
         """The claim that ends when this run is written: ours, or one that nobody ends any more. Left there, it would
         be laid to the account of a run that begins later."""
         return self.token or self.abandoned
-
-
-class _Tokens:
-    """What claims are told apart by, on all hosts: a text of this process's alone, and a number."""
-
-    def __init__(self) -> None:
-        self.numbers = count(1)
-        self._renew()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._renew)
-
-    def _renew(self) -> None:
-        self.prefix = os.urandom(9).hex()
-
-
-_tokens = _Tokens()
 
 
 class _Patience:
@@ -172,7 +155,7 @@ class Keeper:
     def claim(self, id: str, text: str, started: int, state: str, now: int) -> tuple[Claim, Record]:
         """Ask once for the claim on a submission of *state*: what was asked for, and what the ledger holds then. text:
         what it is to hold of this run, if it holds nothing yet. Raises LedgerUnavailable."""
-        claim = Claim(f"{_tokens.prefix}{next(_tokens.numbers):x}", state, now / 1000 + self._lease)
+        claim = Claim(os.urandom(12).hex(), state, now / 1000 + self._lease)
         return claim, self._claim(id, claim, text, started, now)
 
     def awarded(self, run: Run, text: str, written: str, claim: Claim, record: Record, now: int) -> Held:

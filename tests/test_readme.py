@@ -616,7 +616,7 @@ def test_the_table_of_answers_is_the_codes():
 
 def test_a_run_has_the_attributes_that_are_listed():
     listed = {word for row in table("attribute") for span in code(row[0]) for word in re.findall(r"^\w+", span)}
-    assert listed == {name for name in dir(RunHandle) if not name.startswith("_")} - {"overrule"}
+    assert listed == {name for name in {*dir(RunHandle), *RunHandle.__annotations__} if name[0] != "_"} - {"overrule"}
 
 
 def test_a_context_has_what_is_listed():
