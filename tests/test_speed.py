@@ -47,7 +47,7 @@ def added(application: Any, bare: Any, step: str, cookie: str, *, before: Any = 
 
 
 @pytest.mark.parametrize(("name", "most"), [
-    ("unguarded path", 2), ("reload", 38), ("transition by GET", 64), ("submission", 108), ("refusal", 36),
+    ("unguarded path", 2), ("reload", 25), ("transition by GET", 41), ("submission", 53), ("refusal", 29),
     ("forged cookie", 26),
 ])  # fmt: skip
 def test_a_request_takes_no_more_calls_than(name: str, most: int):
