@@ -29,7 +29,10 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import pytest
 
-BROWSERS = ("chromium", "chromium-headless-shell", "google-chrome")
+# The first two are what people have, and keep pages alive for Back (bfcache); the last has no such cache, so that the
+# tests of it are skipped there.
+BROWSERS = ("chromium", "google-chrome", "chromium-headless-shell")
+BROWSERS_OF_PEOPLE = BROWSERS[:2]
 
 # The last three: a test asks no server but its own.
 ARGUMENTS = ("--disable-background-networking", "--disable-component-update", "--no-first-run")
@@ -48,7 +51,7 @@ def missing(what: str, hint: str) -> Any:
 
 def executable() -> str:
     named = os.environ.get("FLOWGUARD_TEST_BROWSER") or next(filter(None, map(shutil.which, BROWSERS)), None)
-    hint = "apt-get install chromium-headless-shell, or name a Chromium in FLOWGUARD_TEST_BROWSER"
+    hint = "apt-get install chromium, or name a Chromium in FLOWGUARD_TEST_BROWSER"
     return named or str(missing("a browser", hint))
 
 
@@ -75,9 +78,9 @@ def all_arguments(*further: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def another(chromium: Any, **options: Any) -> Iterator[Any]:
-    """A second Chromium beside *chromium*, with *options* of Playwright's `launch` that the first one has not."""
-    running = chromium.browser_type.launch(executable_path=executable(), args=all_arguments(), **options)
+def another(chromium: Any, *arguments: str, **options: Any) -> Iterator[Any]:
+    """A second Chromium beside *chromium*, with what the first one has not: see `browser`."""
+    running = chromium.browser_type.launch(executable_path=executable(), args=all_arguments(*arguments), **options)
     try:
         yield running
     finally:

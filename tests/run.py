@@ -33,7 +33,7 @@ from typing import IO, Callable, NamedTuple, Optional, Sequence
 from xml.etree import ElementTree
 
 import redis_server
-from browser import BROWSERS
+from browser import BROWSERS, BROWSERS_OF_PEOPLE
 
 LIMIT = 30 * 60  # seconds for one check: an order of magnitude above what it takes; no limit with --deep
 MINORS = range(9, 15)  # Python 3.9 to 3.14
@@ -139,11 +139,14 @@ def read_report(path: str) -> Tally:
 # What the machine has.
 
 def find_browser(system: bool) -> Optional[str]:
-    """A browser that Playwright can drive: the one that was named, one on the PATH, or Debian's smallest."""
-    found = os.environ.get("FLOWGUARD_TEST_BROWSER") or which(BROWSERS)
-    if found or not (system and _bootstrap.may_install()):
-        return found
-    return which(BROWSERS) if _bootstrap.apt_install("chromium-headless-shell") else None
+    """A browser that Playwright can drive: the one that was named, one on the PATH, or Debian's.
+
+    Where one like people's can be installed, the small one for machines will not do.
+    """
+    found = os.environ.get("FLOWGUARD_TEST_BROWSER") or which(BROWSERS_OF_PEOPLE)
+    if not found and system and _bootstrap.may_install():
+        _bootstrap.apt_install("chromium")
+    return found or which(BROWSERS)
 
 
 def find_redis(system: bool) -> Optional[str]:

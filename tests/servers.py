@@ -108,6 +108,25 @@ def waitress_here(application: Any, threads: int = 16) -> Iterator[int]:
         server.task_dispatcher.shutdown()
 
 
+@contextlib.contextmanager
+def https_here(application: Any, certificate: str) -> Iterator[int]:
+    """A cheroot in this process that serves *application* by https; its port. certificate: the path of a PEM file."""
+    from cheroot.ssl.builtin import BuiltinSSLAdapter
+    from cheroot.wsgi import Server as Cheroot
+
+    # Without the timeout, it would wait at its end for connections that a browser has opened in advance.
+    server = Cheroot(("127.0.0.1", 0), application, numthreads=16, shutdown_timeout=0)
+    server.ssl_adapter = BuiltinSSLAdapter(certificate, certificate)
+    server.prepare()
+    loop = threading.Thread(target=server.serve)
+    loop.start()
+    try:
+        yield server.bind_addr[1]
+    finally:
+        server.stop()
+        loop.join()
+
+
 class Browser:
     """A visitor: a cookie jar and page visits. `refused` holds the reasons of all refusals that it met."""
 

@@ -1,8 +1,8 @@
 """A real Chromium before a real server: what people do to a checkout, what its books say then, and what they see.
 
 The shop is the small one of examples/: it charges whenever something is posted to /payment, and sends a parcel whenever
-somebody with a filled cart looks at /done. The server is waitress, in this process, so that a test can keep the bank
-waiting until the browser has sent what it sends; one test asks gunicorn's processes.
+somebody with a filled cart looks at /done. The server is waitress, or cheroot for https, in this process, so that a
+test can keep the bank waiting until the browser has sent what it sends; one test asks gunicorn's processes.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import sqlite3
 import sys
 import threading
 from pathlib import Path
-from typing import Any, Iterator, NamedTuple
+from typing import Any, Callable, ContextManager, Iterator, NamedTuple
 
 import pytest
-from browser import another, profile, visiting
-from servers import Gunicorn, waitress_here
+from browser import another, missing, profile, visiting
+from servers import Gunicorn, https_here, waitress_here
 
 from flowguard import FlowGuard
 
@@ -119,13 +119,33 @@ class Place(NamedTuple):
         return Books(*row)
 
 
+class Web:
+    """How servers are reached. `serve` opens one for an application, by the name of a host, and gives its URL."""
+
+    def __init__(self, scheme: str, here: Callable[[Any], ContextManager[int]]) -> None:
+        self._scheme, self._here = scheme, here
+
+    @contextlib.contextmanager
+    def serve(self, application: Any, host: str = "127.0.0.1") -> Iterator[str]:
+        with self._here(application) as port:
+            yield f"{self._scheme}://{host}:{port}"
+
+
+HTTP = Web("http", waitress_here)
+
+
 @contextlib.contextmanager
-def opened(directory: Path, guard: Any = FlowGuard, **options: Any) -> Iterator[Place]:
-    """The shop behind a guard with *options*, as long as the block runs."""
+def opened(directory: Path, guard: Any = FlowGuard, at: str = "127.0.0.1", web: Web = HTTP, **options: Any) -> Any:
+    """The shop behind a guard with *options*, on the host *at*, as long as the block runs: a Place."""
     bank, database = Bank(), directory / "shop.db"
     door = Door(guard(Shop(database, bank), FLOW, **{"back": "edit", "secret_key": SECRET, **options}))
-    with waitress_here(door) as port:
-        yield Place(f"http://127.0.0.1:{port}", door, bank, database)
+    with web.serve(door, at) as url:
+        yield Place(url, door, bank, database)
+
+
+def bare(application: Any, *_flow: Any, **_options: Any) -> Any:
+    """In the place of a guard, there is none."""
+    return application
 
 
 @pytest.fixture
@@ -139,6 +159,44 @@ def page(chromium: Any) -> Iterator[Any]:
     with visiting(chromium) as visited:
         visited.context.set_default_timeout(1000 * PATIENCE)
         yield visited
+
+
+@pytest.fixture(scope="module")
+def people(chromium: Any) -> Iterator[Any]:
+    """A browser that is more like people's than Playwright's own: it keeps pages for Back, if it can. And to it,
+    every name that ends in .test is this machine: a shop has neighbours there, and is no localhost, where browsers
+    take http for secure."""
+    kept = ["--disable-back-forward-cache"]
+    with another(chromium, "--host-resolver-rules=MAP *.test 127.0.0.1", ignore_default_args=kept) as running:
+        yield running
+
+
+@pytest.fixture
+def person(people: Any) -> Iterator[Any]:
+    """A page of that browser."""
+    with visiting(people, ignore_https_errors=True) as visited:
+        visited.context.set_default_timeout(1000 * PATIENCE)
+        yield visited
+
+
+@pytest.fixture
+def keeper(people: Any, person: Any) -> Any:
+    """A page that is kept alive when it is left (bfcache), and says `kept` when it came back so."""
+    if people.new_browser_cdp_session().send("Browser.getVersion")["product"].startswith("Headless"):
+        missing("a browser with a back/forward cache", "apt-get install chromium")
+    person.add_init_script("addEventListener('pageshow', event => { window.kept = event.persisted })")
+    return person
+
+
+@pytest.fixture(scope="module")
+def https() -> Iterator[Web]:
+    try:
+        import trustme
+    except ImportError:
+        missing("trustme", "pip install trustme")
+    issued = trustme.CA().issue_cert("*.test")
+    with issued.private_key_and_cert_chain_pem.tempfile() as certificate:
+        yield Web("https", lambda application: https_here(application, certificate))
 
 
 # --- what people do --------------------------------------------------------------------------------------------------
@@ -198,13 +256,13 @@ def go_back(page: Any) -> None:
 
 def test_a_bare_shop_charges_a_double_click_twice(tmp_path, page):
     """What the next tests rest on: the browser does send it twice."""
-    with opened(tmp_path, guard=lambda application, *_flow, **_options: application) as bare:
-        go_to_payment(page, bare)
-        with bare.bank.slow():
+    with opened(tmp_path, guard=bare) as shop:
+        go_to_payment(page, shop)
+        with shop.bank.slow():
             press(page, "Pay", clicks=2)
-            bare.door.wait_for("POST /payment", 2)
+            shop.door.wait_for("POST /payment", 2)
         arrives(page, "Thank you!")
-        assert bare.books == Books(charges=2, parcels=1)
+        assert shop.books == Books(charges=2, parcels=1)
 
 
 @pytest.mark.parametrize("clicks", [2, 4])
@@ -340,23 +398,7 @@ def test_who_goes_back_after_a_payment_that_broke_and_does_it_all_again_is_told_
 # --- back, reload, typed addresses -----------------------------------------------------------------------------------
 
 
-def test_who_goes_back_after_the_order_and_pays_again_pays_once(shop, chromium):
-    """A full Chromium has kept the page alive (bfcache), and shows it without asking; its small sister for machines
-    asks again, and is led to the confirmation."""
-    with another(chromium, ignore_default_args=["--disable-back-forward-cache"]) as keeping, visiting(keeping) as page:
-        order(page, shop)
-        asked = len(shop.door.came)
-        go_back(page)
-        was_kept = page.title() == "Payment"
-        assert was_kept == (len(shop.door.came) == asked)
-        if was_kept:
-            pay(page)
-        arrives(page, "Thank you!")
-        assert shop.door.count("POST /payment") == 1 + was_kept
-        assert shop.books == ONE_ORDER
-
-
-@pytest.mark.parametrize("back", ["refuse", "view", "edit"])
+@pytest.mark.parametrize("back", ["view", "edit"])
 def test_back_after_the_order_is_the_confirmation_where_the_browser_asks(tmp_path, page, back):
     with opened(tmp_path, back=back) as shop:
         order(page, shop)
@@ -416,6 +458,62 @@ def test_who_orders_again_pays_again(shop, page):
     assert shop.books == Books(charges=2, parcels=2)
 
 
+# --- pages that the browser has kept alive ---------------------------------------------------------------------------
+# Back shows such a page as it was left, and no server is asked.
+
+
+def go_back_to_a_kept_page(page: Any, shop: Place, title: str) -> None:
+    asked = len(shop.door.came)
+    go_back(page)
+    arrives(page, title)
+    assert page.evaluate("window.kept")
+    assert len(shop.door.came) == asked
+
+
+def test_a_bare_shop_charges_who_goes_back_and_pays_again_twice(tmp_path, keeper):
+    """What the next tests rest on."""
+    with opened(tmp_path, guard=bare) as shop:
+        order(keeper, shop)
+        go_back_to_a_kept_page(keeper, shop, "Payment")
+        pay(keeper)
+        assert shop.books == Books(charges=2, parcels=1)
+
+
+@pytest.mark.parametrize("back", ["view", "edit"])
+def test_who_goes_back_after_the_order_and_pays_again_pays_once(tmp_path, keeper, back):
+    with opened(tmp_path, back=back) as shop:
+        order(keeper, shop)
+        go_back_to_a_kept_page(keeper, shop, "Payment")
+        pay(keeper)
+        assert keeper.url == shop.url + "/done"
+        assert shop.door.count("POST /payment") == 2
+        assert shop.books == ONE_ORDER
+
+
+def test_where_back_is_refused_no_page_is_kept_and_back_after_the_order_is_the_confirmation(tmp_path, keeper):
+    with opened(tmp_path, back="refuse") as shop:
+        order(keeper, shop)
+        asked = len(shop.door.came)
+        go_back(keeper)
+        arrives(keeper, "Thank you!")
+        assert not keeper.evaluate("window.kept")
+        assert [came.what for came in shop.door.came[asked:]] == ["GET /payment", "GET /done"]
+        assert shop.books == ONE_ORDER
+
+
+@pytest.mark.parametrize(("back", "address"), [("view", "1 Long Lane"), ("edit", "2 Short Street")])
+def test_a_kept_form_that_is_sent_again_counts_where_it_may_be_edited(tmp_path, keeper, back, address):
+    with opened(tmp_path, back=back) as shop:
+        go_to_payment(keeper, shop)
+        go_back_to_a_kept_page(keeper, shop, "Shipping")
+        keeper.get_by_label("Address").fill("2 Short Street")
+        press(keeper, "Continue")
+        keeper.get_by_text(f"to {address}").wait_for()
+        pay(keeper)
+        assert shop.tell("SELECT address FROM parcels") == [(address,)]
+        assert shop.books == ONE_ORDER
+
+
 # --- two tabs --------------------------------------------------------------------------------------------------------
 
 
@@ -467,20 +565,16 @@ ASK = """([kind, path]) => {
 PURPOSES = {"link": "prefetch", "prefetch": "prefetch", "prerender": "prefetch;prerender"}
 
 
-@pytest.fixture(params=PURPOSES)
-def ask(request, shop):
-    """Makes the page ask for another in advance, and waits until the server has been asked."""
-
-    def advance(page: Any, path: str) -> None:
-        page.evaluate(ASK, [request.param, path])
-        shop.door.wait_for(f"GET {path}", purpose=PURPOSES[request.param])
-
-    return advance
+def ask_in_advance(page: Any, shop: Place, kind: str, path: str) -> None:
+    """Make *page* ask for another, and wait until the server has been asked."""
+    page.evaluate(ASK, [kind, path])
+    shop.door.wait_for(f"GET {path}", purpose=PURPOSES[kind])
 
 
-def test_a_page_that_was_asked_for_in_advance_is_asked_for_again_when_the_visitor_goes_there(shop, page, ask):
+@pytest.mark.parametrize("kind", PURPOSES)
+def test_a_page_that_was_asked_for_in_advance_is_asked_for_again_when_the_visitor_goes_there(shop, page, kind):
     page.goto(shop.url + "/cart")
-    ask(page, "/shipping")
+    ask_in_advance(page, shop, kind, "/shipping")
     page.get_by_role("link", name="To shipping").click()
     arrives(page, "Shipping")
     assert shop.door.count("GET /shipping") == 1
@@ -488,11 +582,12 @@ def test_a_page_that_was_asked_for_in_advance_is_asked_for_again_when_the_visito
     assert shop.books == ONE_ORDER
 
 
-def test_what_is_asked_for_in_advance_moves_nobody(shop, page, ask):
+@pytest.mark.parametrize("kind", PURPOSES)
+def test_what_is_asked_for_in_advance_moves_nobody(shop, page, kind):
     """Not to the confirmation before the payment, and not back to the start; nor is a page from before shown later."""
     go_to_payment(page, shop)
-    ask(page, "/done")
-    ask(page, "/cart")
+    for path in ("/done", "/cart"):
+        ask_in_advance(page, shop, kind, path)
     assert shop.books == NOTHING
     pay(page)
     assert shop.door.count("GET /done") == 1
@@ -614,19 +709,20 @@ def test_after_a_restart_of_the_browser_the_visitor_begins_anew_and_pays_once(sh
 
 
 # --- other sites -----------------------------------------------------------------------------------------------------
-# 127.0.0.1 and localhost are two sites for a browser.
+# 127.0.0.1 and localhost are two sites for a browser; so are shop.test and bank.test, but not shop.test and
+# evil.shop.test.
 
 
 @contextlib.contextmanager
-def other_site(body: str) -> Iterator[str]:
+def other_site(body: str, at: str = "localhost", web: Web = HTTP) -> Iterator[str]:
     """A page on another site; its URL."""
 
     def application(_environ: Any, start_response: Any) -> list[bytes]:
         start_response("200 OK", [("Content-Type", "text/html; charset=utf-8")])
         return [b"<!doctype html><title>Another site</title><h1>Another site</h1>", body.encode()]
 
-    with waitress_here(application, threads=2) as port:
-        yield f"http://localhost:{port}/"
+    with web.serve(application, at) as url:
+        yield url + "/"
 
 
 def test_a_form_of_another_site_pays_nothing_and_disturbs_no_run(shop, page):
@@ -673,7 +769,7 @@ class Merchant:
 
 
 RETURN = {
-    "/order": {"to": ["/paid"], "once": True, "accept": ["http://localhost:*"]},
+    "/order": {"to": ["/paid"], "once": True, "accept": ["https://bank.test:*"]},
     "/paid": {"to": ["/thanks"], "submit": True},
     "/thanks": {},
 }
@@ -685,12 +781,11 @@ PROVIDER = """<form id=back><button>Return</button></form><script>
 
 
 @contextlib.contextmanager
-def paying_elsewhere(page: Any, method: str, **options: Any) -> Iterator[Merchant]:
+def paying_elsewhere(page: Any, web: Web, method: str, **options: Any) -> Iterator[Merchant]:
     """A customer who has ordered, stands before the payment page's button, and comes back by *method*."""
     merchant = Merchant()
-    with other_site(PROVIDER) as provider, \
-            waitress_here(FlowGuard(merchant, RETURN, secret_key=SECRET, **options)) as port:  # fmt: skip
-        merchant.home = f"http://127.0.0.1:{port}"
+    guarded = FlowGuard(merchant, RETURN, secret_key=SECRET, **options)
+    with other_site(PROVIDER, "bank.test", web) as provider, web.serve(guarded, "shop.test") as merchant.home:
         merchant.provider = f"{provider}?method={method}&to={merchant.home}/paid"
         page.goto(merchant.home + "/order")
         press(page, "Order")
@@ -698,29 +793,125 @@ def paying_elsewhere(page: Any, method: str, **options: Any) -> Iterator[Merchan
         yield merchant
 
 
-def test_who_comes_back_from_a_payment_page_by_a_get_goes_on(page):
-    with paying_elsewhere(page, "get") as merchant:
-        press(page, "Return")
-        arrives(page, "GET /thanks")
+def test_who_comes_back_from_a_payment_page_by_a_get_goes_on(person, https):
+    with paying_elsewhere(person, https, "get") as merchant:
+        press(person, "Return")
+        arrives(person, "GET /thanks")
         assert merchant.did == ["POST /order", "GET /paid"]
 
 
-def test_who_comes_back_from_a_payment_page_by_a_post_brings_no_lax_cookie_and_the_run_is_undisturbed(page):
-    with paying_elsewhere(page, "post") as merchant:
-        press(page, "Return")
-        arrives(page, "Please start with the first step")
-        page.get_by_role("link", name="Go to the first step").click()
-        arrives(page, "GET /order")
-        press(page, "Order")
-        arrives(page, "Another site")  # where the order has led; it is not placed again
+def test_who_comes_back_from_a_payment_page_by_a_post_brings_no_lax_cookie_and_the_run_is_undisturbed(person, https):
+    with paying_elsewhere(person, https, "post") as merchant:
+        press(person, "Return")
+        arrives(person, "Please start with the first step")
+        person.get_by_role("link", name="Go to the first step").click()
+        arrives(person, "GET /order")
+        press(person, "Order")
+        arrives(person, "Another site")  # where the order has led; it is not placed again
         assert merchant.did == ["POST /order"]
-        page.goto(merchant.home + "/paid")
-        arrives(page, "GET /thanks")
+        person.goto(merchant.home + "/paid")
+        arrives(person, "GET /thanks")
         assert merchant.did == ["POST /order", "GET /paid"]
 
 
-def test_a_cookie_for_all_sites_comes_back_by_a_post(page):
-    with paying_elsewhere(page, "post", cookie_samesite="None", cookie_secure=True) as merchant:
-        press(page, "Return")
-        arrives(page, "GET /thanks")
+def test_a_cookie_for_all_sites_comes_back_by_a_post(person, https):
+    with paying_elsewhere(person, https, "post", cookie_samesite="None") as merchant:
+        press(person, "Return")
+        arrives(person, "GET /thanks")
         assert merchant.did == ["POST /order", "POST /paid"]
+
+
+# --- https -----------------------------------------------------------------------------------------------------------
+
+NAME = "flowguard-flow"
+
+
+@pytest.fixture
+def secure_shop(tmp_path: Path, https: Web) -> Iterator[Place]:
+    with opened(tmp_path, at="shop.test", web=https) as place:
+        yield place
+
+
+def test_on_https_a_double_click_and_another_after_back_pay_once(secure_shop, keeper):
+    go_to_payment(keeper, secure_shop)
+    with secure_shop.bank.slow():
+        press(keeper, "Pay", clicks=2)
+        secure_shop.door.wait_for("POST /payment", 2)
+    arrives(keeper, "Thank you!")
+    go_back_to_a_kept_page(keeper, secure_shop, "Payment")
+    pay(keeper)
+    assert secure_shop.door.count("POST /payment") == 3
+    assert secure_shop.books == ONE_ORDER
+
+
+def test_on_https_the_cookie_is_for_this_host_alone_and_no_script_sees_it(secure_shop, person):
+    person.goto(secure_shop.url + "/cart")
+    (kept,) = (cookie for cookie in person.context.cookies() if NAME in cookie["name"])
+    expected = {"name": f"__Host-{NAME}", "domain": "shop.test", "path": "/", "secure": True, "httpOnly": True}
+    assert expected.items() <= kept.items()
+    assert (kept["sameSite"], kept["expires"]) == ("Lax", -1)  # it goes when the browser is closed
+    assert person.evaluate("document.cookie") == ""
+
+
+def test_on_https_what_is_asked_for_in_advance_moves_nobody(secure_shop, person):
+    go_to_payment(person, secure_shop)
+    for kind in PURPOSES:
+        ask_in_advance(person, secure_shop, kind, "/done")
+    assert secure_shop.books == NOTHING
+    pay(person)
+    assert secure_shop.door.count("GET /done") == 1
+    assert secure_shop.books == ONE_ORDER
+
+
+@pytest.fixture(scope="module")
+def paying(people: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A cookie's value that a shop with the same secret gave to somebody who has come as far as the payment."""
+    with opened(tmp_path_factory.mktemp("elsewhere")) as shop, visiting(people) as page:
+        go_to_payment(page, shop)
+        return str(next(cookie["value"] for cookie in page.context.cookies() if cookie["name"] == NAME))
+
+
+def toss(page: Any, web: Web, host: str, *cookies: str) -> None:
+    """Take *page* to *host*, which sets the *cookies*."""
+
+    def application(_environ: Any, start_response: Any) -> list[bytes]:
+        headers = [("Set-Cookie", cookie) for cookie in cookies]
+        start_response("200 OK", [("Content-Type", "text/html; charset=utf-8"), *headers])
+        return [b"<!doctype html><title>Have some cookies</title>"]
+
+    with web.serve(application, host) as url:
+        page.goto(url)
+
+
+def test_on_http_a_neighbour_can_slip_a_run_under_the_guard(tmp_path, person, paying):
+    """What the next tests rest on: the cookie is good, and the browser takes it. (http has no defence against it.)"""
+    toss(person, HTTP, "evil.shop.test", f"{NAME}={paying}; Domain=shop.test; Path=/")
+    with opened(tmp_path, at="shop.test") as shop:
+        person.goto(shop.url + "/payment")
+        arrives(person, "Payment")
+
+
+def goes_on_undisturbed(page: Any, shop: Place) -> None:
+    """A visitor who was at the shipping, and now has two cookies for the payment; one is of the guard's own name."""
+    page.goto(shop.url + "/payment")
+    arrives(page, "Shipping")
+    names = [cookie["name"] for cookie in page.context.cookies(shop.url + "/payment")]
+    assert sorted(name for name in names if NAME in name) == [f"__Host-{NAME}", NAME]
+    give_address(page)
+    pay(page)
+    assert shop.books == ONE_ORDER
+
+
+def test_on_https_what_a_neighbour_sets_changes_nothing(secure_shop, person, https, paying):
+    go_to_shipping(person, secure_shop)
+    attributes = "Domain=shop.test; Path=/; Secure"
+    toss(person, https, "evil.shop.test", f"{NAME}={paying}; {attributes}", f"__Host-{NAME}={paying}; {attributes}")
+    goes_on_undisturbed(person, secure_shop)
+
+
+@pytest.mark.parametrize("path", ["/", "/payment"])
+def test_on_https_what_somebody_on_the_way_sets_by_http_changes_nothing(secure_shop, person, paying, path):
+    go_to_shipping(person, secure_shop)
+    protected = f"__Host-{NAME}={paying}; Path=/"
+    toss(person, HTTP, "shop.test", f"{NAME}={paying}; Path={path}", protected, f"{protected}; Secure")
+    goes_on_undisturbed(person, secure_shop)
