@@ -165,16 +165,16 @@ def page(chromium: Any) -> Iterator[Any]:
 def people(chromium: Any) -> Iterator[Any]:
     """A browser that is more like people's than Playwright's own: it keeps pages for Back, if it can. And to it,
     every name that ends in .test is this machine: a shop has neighbours there, and is no localhost, where browsers
-    take http for secure."""
-    kept = ["--disable-back-forward-cache"]
-    with another(chromium, "--host-resolver-rules=MAP *.test 127.0.0.1", ignore_default_args=kept) as running:
+    take http for secure. It takes every certificate; Playwright's ignore_https_errors knows no speculations."""
+    arguments = ("--host-resolver-rules=MAP *.test 127.0.0.1", "--ignore-certificate-errors")
+    with another(chromium, *arguments, ignore_default_args=["--disable-back-forward-cache"]) as running:
         yield running
 
 
 @pytest.fixture
 def person(people: Any) -> Iterator[Any]:
     """A page of that browser."""
-    with visiting(people, ignore_https_errors=True) as visited:
+    with visiting(people) as visited:
         visited.context.set_default_timeout(1000 * PATIENCE)
         yield visited
 
@@ -855,8 +855,8 @@ def test_on_https_the_cookie_is_for_this_host_alone_and_no_script_sees_it(secure
 
 def test_on_https_what_is_asked_for_in_advance_moves_nobody(secure_shop, person):
     go_to_payment(person, secure_shop)
-    for kind in PURPOSES:
-        ask_in_advance(person, secure_shop, kind, "/done")
+    for kind, path in zip(PURPOSES, ("/cart", "/shipping", "/done")):
+        ask_in_advance(person, secure_shop, kind, path)
     assert secure_shop.books == NOTHING
     pay(person)
     assert secure_shop.door.count("GET /done") == 1
