@@ -1,8 +1,8 @@
 """Forks and replays on random flows: the application sees nothing that the newest run would not allow (CONTRACT 7).
 
-Several clients share one visitor's cookies, old and new, before one guard. The model (model.py) holds one run: the
-newest that the ledger has of an id or, as long as it has none, the one that the cookie tells; it belongs to whoever
-either of the two names.
+Several clients share one visitor's cookies, old and new, before one guard; some submit in two threads at once. The
+model (model.py) holds one run: the newest that the ledger has of an id or, as long as it has none, the one that the
+cookie tells; it belongs to whoever either of the two names.
 """
 
 from __future__ import annotations
@@ -10,18 +10,22 @@ from __future__ import annotations
 import copy
 import os
 import random
+import sys
+import threading
+from itertools import permutations
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Iterable, Iterator, Optional
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from model import Model, Run
-from test_differential import COOKIE, HOST, Case, Maker, Step, Visitor, with_conditions
+from test_differential import COOKIE, HOST, Case, Got, Maker, Step, Visitor, with_conditions
 
 from flowguard import ConfigError
 from flowguard.ledgers.memory import MemoryLedger
 from flowguard.ledgers.sqlite import SqliteLedger
+from flowguard.records import read as read_record
 
 EXAMPLES = 1_500 if os.environ.get("FLOWGUARD_DEEP") else 60
 COUNTS = ("success", "unknown")  # what spends a `once` state
@@ -29,12 +33,46 @@ COUNTS = ("success", "unknown")  # what spends a `once` state
 pytestmark = pytest.mark.slow
 
 
+class Browser(Visitor):
+    """Several may stand before one guard, and ask at the same time: the application answers whoever asks."""
+
+    other: Optional[threading.Event] = None  # the application answers when this one has come up against us, or is gone
+
+    def app(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        asking = environ["test.browser"]
+        if asking.other is not None:
+            assert asking.other.wait(10)
+        return super(Browser, asking).app(environ, start_response)
+
+    def environ(self, method: str, path: str, style: str) -> dict[str, Any]:
+        return {**super().environ(method, path, style), "test.browser": self}
+
+    def twin(self, cookie: str, user: Optional[str], other: Optional[threading.Event]) -> Browser:
+        twin = copy.copy(self)
+        twin.jar, twin.user, twin.other = {COOKIE: cookie}, user, other
+        return twin
+
+
+class Watched:
+    """A ledger that tells when a submission finds another one under way."""
+
+    def __init__(self, kept: Any) -> None:
+        self.read, self.write, self.release, self._claim = kept.read, kept.write, kept.release, kept.claim
+        self.met = threading.Event()
+
+    def claim(self, key: str, claim: Any, **named: Any) -> Any:
+        record = self._claim(key, claim, **named)
+        if record.claim is not None and record.claim.token != claim.token:
+            self.met.set()
+        return record
+
+
 class World:
     """One guard and its ledger; and the model beside it. A client is nothing but the cookie that it sends."""
 
     def __init__(self, case: Case, ledger: Any) -> None:
-        self.ledger = ledger
-        self.browser = Visitor(case._replace(options={**case.options, "ledger": ledger}))
+        self.ledger = Watched(ledger)
+        self.browser = Browser(case._replace(options={**case.options, "ledger": self.ledger, "ledger_wait": 10}))
         paths = with_conditions(case.paths, self.browser.truths)
         self.model = Model(paths, mount=case.mount, host=HOST, **case.options)
         self.told: dict[str, Optional[Run]] = {"": None}  # the run that each cookie tells
@@ -42,7 +80,7 @@ class World:
         self.submissions = 0  # that reached the application
 
     def newest(self, cookie: str) -> Optional[Run]:
-        key, told = f"flow:{id_of(cookie)}", self.told[cookie]
+        key, told = key_of(cookie), self.told[cookie]
         record = self.ledger.read(key, now=self.browser.now)
         if record is None:
             self.kept.pop(key, None)  # it has been forgotten
@@ -71,11 +109,39 @@ class World:
         after = self.browser.jar.get(COOKIE, "")
         if after != cookie:
             self.told[after] = expected.run
-        key = f"flow:{id_of(after)}"
+        key = key_of(after)
         changes = key not in self.kept or expected.run is not run  # what changes nothing is not written
         if after and changes and self.ledger.read(key, now=self.browser.now) is not None:
             self.kept[key] = expected.run
         return after
+
+    def take_at_once(self, cookie: str, steps: list[Step], patient: bool) -> None:
+        """Submissions with one cookie, each in a thread: they end as if one had come after the other, in some order.
+        patient: the application answers the first only when the second is there."""
+        self.ledger.met.clear()
+        other = self.ledger.met if patient else None
+        got = at_once([(self.browser.twin(cookie, step.user, other), step) for step in steps], self.ledger.met.set)
+        passed, before, found = [bool(answer.calls) for answer in got], self.kept[key_of(cookie)], self.held(cookie)
+        orders = [self.one_by_one(before, steps, order) for order in permutations(range(len(steps)))]
+        same = [runs for runs, called in orders if called == passed and told_alike(runs[-1], found)]
+        assert same, f"{before and before.facts()}, {steps}: {passed} and {found}, not one of {orders}"
+        self.kept[key_of(cookie)] = same[0][-1]
+        self.submissions += sum(passed)
+
+    def one_by_one(self, run: Optional[Run], steps: list[Step], order: Iterable[int]) -> tuple[Any, list[bool]]:
+        """What the model says of *steps* in this order: the run before each and after the last, and which pass."""
+        runs, called = [run], [False] * len(steps)
+        for place in order:
+            step, now = steps[place], self.browser.now
+            reply = self.model.request(runs[-1], step.method, step.path, now, step.answer, step.user)
+            runs.append(reply.run)
+            called[place] = reply.called
+        return runs, called
+
+    def held(self, cookie: str) -> Any:
+        """The run that the ledger holds, as the guard reads it."""
+        record = self.ledger.read(key_of(cookie), now=self.browser.now)
+        return self.browser.guard.gates[0]._kit.keeper._codec.decode(read_record(record.text).run)
 
     def count(self, run: Optional[Run], step: Step, after: Optional[Run]) -> None:
         """What the application was asked to do, whatever the model says is spent."""
@@ -96,8 +162,36 @@ def first_of(text: str) -> int:
     return int(seq, 16) - int(since, 16)
 
 
-def id_of(cookie: str) -> str:
-    return cookie.split(".")[1] if cookie else ""
+def key_of(cookie: str) -> str:
+    """Of the ledger's."""
+    return f"flow:{cookie.split('.')[1]}" if cookie else ""
+
+
+def at_once(asked: list[tuple[Browser, Step]], gone: Callable[[], object]) -> list[Got]:
+    """The answers to requests that are sent at the same time. gone: is called when one has been answered."""
+    barrier, answers = threading.Barrier(len(asked)), {}
+
+    def ask(browser: Browser, step: Step) -> None:
+        barrier.wait(10)
+        try:
+            answers[browser] = browser.ask(step.method, step.path, step.style, step.answer)
+        finally:
+            gone()
+
+    threads = [threading.Thread(target=ask, args=one) for one in asked]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    return [answers[browser] for browser, _ in asked]
+
+
+def told_alike(run: Optional[Run], found: Any) -> bool:
+    """Do the model's run and the guard's say the same?"""
+    if run is None:
+        return not found.trail
+    told = list(found.trail), list(found.history), set(found.done), set(found.spent), dict(found.values), found.user
+    return told[:5] == run.facts()[:5] and bool(found.user) == (run.user is not None)
 
 
 # --- random flows and visitors ---------------------------------------------------------------------------------------
@@ -154,6 +248,23 @@ def replay(world: World, maker: Maker, case: Case) -> None:
                 world.take(old, Step(0, (), method, path, "page", maker.answer(case, world.model, path)))
 
 
+def click_at_once(world: World, maker: Maker, case: Case) -> None:
+    """A visitor who now and then submits in two tabs at the same time: the same twice, or this and that."""
+    cookie = ""
+    for _ in range(maker.rng.randint(12, 24)):
+        cookie = world.take(cookie, next_step(world, maker, case, cookie))
+        run = world.newest(cookie)
+        if run is None or world.model.is_over(run, world.browser.now) or key_of(cookie) not in world.kept:
+            continue
+        steps = [maker.step(case, world.model, run) for _ in range(2)]
+        if maker.chance(0.5):
+            steps[1] = steps[1]._replace(path=steps[0].path)
+        steps = [step._replace(method="POST", wait=0, flips=(), user=run.user) for step in steps]
+        names = [world.model.resolve("POST", step.path) for step in steps]
+        if all(name in world.model.states and not world.model.repeat(name) for name in names):
+            world.take_at_once(cookie, steps, patient=maker.chance(0.5))
+
+
 @pytest.fixture(params=["memory", "sqlite"])
 def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     return MemoryLedger() if request.param == "memory" else SqliteLedger(tmp_path / "ledger.db")
@@ -165,3 +276,17 @@ def test_two_clients_with_one_cookie_get_no_more_through_than_one(ledger: Any) -
 
 def test_every_older_cookie_at_every_path_gets_no_more_through_than_the_newest(ledger: Any) -> None:
     assert on_random_flows(ledger, replay) > EXAMPLES
+
+
+@pytest.fixture
+def impatient_threads() -> Iterator[None]:
+    """They take turns all the time, and so anywhere."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(interval)
+
+
+@pytest.mark.usefixtures("impatient_threads")
+def test_two_submissions_at_once_end_like_one_after_the_other(ledger: Any) -> None:
+    assert on_random_flows(ledger, click_at_once) > EXAMPLES
