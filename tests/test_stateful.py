@@ -2,9 +2,10 @@
 
 Hypothesis makes up a flow and a story: several visitors go, submit, fail, reload, go back, peek and prefetch; they
 open tabs, click while an answer is on its way and hang up; they replay, fork, steal, toss, tamper with and drop
-cookies; they log in and out; meanwhile clocks jump, conditions change their mind or raise, the ledger falls silent or
-loses all, and other flows and secrets are deployed. After each request it is asked whether what the guard promises
-still holds ("what must hold", below). Nothing here is a second set of rules: that is test_differential.py.
+cookies; they log in and out; they hide parameters and stray beside the flow; meanwhile clocks jump, conditions change
+their mind or raise, the ledger falls silent or loses all, staff come, the guard only watches for a while, and other
+flows and secrets are deployed. After each request it is asked whether what the guard promises still holds ("what must
+hold", below). Nothing here is a second set of rules: that is test_differential.py.
 
 An answer that is "on its way" is a generator which has not been asked for its first byte: so any two requests can
 overlap, without a thread or a pause. FLOWGUARD_DEEP=1 tries many more stories.
@@ -22,6 +23,7 @@ from collections import Counter
 from itertools import count
 from pathlib import Path
 from typing import Any, Callable, Iterable, Iterator, NamedTuple, Optional
+from urllib.parse import parse_qs
 from wsgiref.validate import validator
 
 import pytest
@@ -62,11 +64,16 @@ STORIES, STEPS = (10_000, 50) if DEEP else (200, 40)
 SECRETS = [hashlib.sha256(bytes([number])).hexdigest() for number in range(8)]  # the oldest first
 USERS = (None, "ann", "bob")
 RESET = "/again"
+STAFF = "test.staff"  # in an environ: whoever asks is exempt
 TRUE, FALSE, RAISES = "true", "false", "raises"
 
 
 class Odd(Exception):
     """A condition's own exception."""
+
+
+def is_staff(environ: dict[str, Any]) -> bool:
+    return STAFF in environ
 
 
 # --- flows -----------------------------------------------------------------------------------------------------------
@@ -87,6 +94,10 @@ class Plan(NamedTuple):
     def rules(self) -> list[str]:
         """The rules of all keys, each once."""
         return list(dict.fromkeys(key.rpartition(" ")[2] for key in self.paths))
+
+    @property
+    def has_parameters(self) -> bool:
+        return any("?" in key for key in self.paths)
 
     def rules_of(self, state: str) -> list[str]:
         return [key.rpartition(" ")[2] for key, value in self.paths.items() if value["state"] == state]
@@ -145,10 +156,10 @@ def one_in(count: int) -> st.SearchStrategy[bool]:
 def plans(draw: Any) -> Plan:
     names = ["a", "b", "c", "d", "e"][: draw(st.integers(2, 5))]
     variable = draw(st.sampled_from(["", "", "", "/<order>", "/<lang>"]))
-    paths = {}
+    paths, before = {}, draw(st.sampled_from(["/", "/", "/", "/page?at="]))  # what tells the states apart
     for place, name in enumerate(names):
         methods = draw(st.sampled_from(["", "", "", "", "GET,POST ", "POST ", "GET "]))
-        paths[f"{methods}{variable}/{name}"] = {"state": name, **draw(states(names, place, "GET" in methods))}
+        paths[f"{methods}{variable}{before}{name}"] = {"state": name, **draw(states(names, place, "GET" in methods))}
     if draw(one_in(4)):
         paths[f"{variable}/help"] = {"state": "help", "within": draw(some(names))}
     if draw(one_in(3)):
@@ -188,6 +199,10 @@ def options(draw: Any, variable: str) -> dict[str, Any]:
     chosen = {word: value for word, value in rare.items() if draw(one_in(5))}
     if draw(one_in(2)):
         chosen["bind"] = "REMOTE_USER"
+    if draw(one_in(4)):
+        chosen.update(fence=["/"], open=["/public/"])
+    if draw(one_in(4)):
+        chosen["exempt"] = is_staff
     if variable == "/<order>" and draw(one_in(2)):
         chosen["instance"] = "order"
     if variable == "/<lang>" and not draw(one_in(4)):
@@ -238,6 +253,7 @@ class Request:
     def __init__(self, environ: dict[str, Any], who: int, user: Optional[str], reply: Reply, slow: bool) -> None:
         self.environ, self.who, self.user, self.reply, self.slow = environ, who, user, reply, slow
         environ["test.request"] = self
+        self.fields = parse_qs(environ["QUERY_STRING"]) or parse_qs(environ["wsgi.input"].getvalue().decode())
         self.calls = 0  # of the application
         self.handle: Any = None
         self.status = 0  # 0: none yet
@@ -249,6 +265,7 @@ class Request:
         self.once: Any = None  # the run and the `once` state of which this is a submission
         self.finished = 0  # how many others were, when this one began
         self.with_ledger = True  # when it began
+        self.watched = False  # the guard refused nothing when it began
         self.gate: Any = None  # of the deployment that answers it
 
     def all(self, name: str) -> list[str]:
@@ -346,7 +363,8 @@ WHO, WHERE, NUMBER = st.sampled_from([0, 0, 0, 1, 1, 2]), st.integers(0, 15), st
 LOOKS = {"a browser": PAGE, "an old browser": OLD_BROWSER, "a script": SCRIPT}
 REACHED: Counter[str] = Counter()
 # Where the stories must come, or they show nothing: some hundreds reach the former dozens of times each.
-OFTEN = {"not_started", "duplicate", "illegal", "skipped", "bad_cookie", "unavailable", "one hop", "newest", "once"}
+OFTEN = {"not_started", "duplicate", "illegal", "skipped", "bad_cookie", "unavailable", "one hop", "newest", "once",
+         "watched"}  # fmt: skip
 EVERYWHERE = OFTEN | {reason.value for reason in Reason}
 
 
@@ -359,6 +377,7 @@ class Story(RuleBasedStateMachine):
     @initialize(plan=plans().filter(loads), steps=st.integers(0, 4))
     def begin(self, plan: Plan, steps: int) -> None:
         self.plan = self.first_plan = plan
+        self.watching = False
         self.clock, self.ledger = Clock(), Down()
         self.ledger.kept = self.fresh()
         self.truths = {"rain": TRUE, "snow": TRUE}
@@ -378,7 +397,7 @@ class Story(RuleBasedStateMachine):
         self.plan = plan
         self.guard = FlowGuard(
             validator(Application(self)), plan.with_conditions(self.truths), secret_key=self.keys, clock=self.clock,
-            ledger=self.ledger, ledger_wait=0, **plan.options,
+            ledger=self.ledger, ledger_wait=0, mode="report" if self.watching else "enforce", **plan.options,
         )  # fmt: skip
         self.app = validator(self.guard)
         self.gate = self.guard.gates[0]
@@ -429,14 +448,38 @@ class Story(RuleBasedStateMachine):
     @rule(who=WHO, where=WHERE)
     def prefetch(self, who: int, where: int) -> None:
         request = self.ask(who, "GET", self.place(who, where), Reply(), HTTP_SEC_PURPOSE="prefetch;prerender")
-        assert (request.status, request.calls, request.all("Set-Cookie")) == (503, 0, [])
+        assert request.all("Set-Cookie") == []
+        assert (request.status, request.calls) == ((200, 1) if self.watching else (503, 0))
 
     @rule(who=WHO, where=WHERE, method=st.sampled_from(["GET", "POST"]),
           odd=st.sampled_from(["/{}", "{}/.", "/x/..{}", "{};x=1", "{}%20"]))
     def spell_oddly(self, who: int, where: int, method: str, odd: str) -> None:
-        path = odd.format(self.place(who, where))
+        path, mark, query = self.place(who, where).partition("?")
+        request = self.ask(who, method, odd.format(path) + mark + query, Reply())
+        assert request.calls == self.watching, path
+
+    @precondition(lambda self: self.plan.has_parameters)
+    @rule(who=WHO, where=WHERE, method=st.sampled_from(["GET", "POST"]), other=st.sampled_from("abcde"),
+          odd=st.sampled_from(["{}&{}", "{}&AT=x", "at[]=x", "%61t%20=x", "{};{}"]))
+    def hide_the_parameter(self, who: int, where: int, method: str, other: str, odd: str) -> None:
+        path, query = self.page(where)
+        odd = odd.format(query, f"at={other}x")
+        request = self.ask(who, method, f"{path}?{odd}", Reply())
+        assert request.calls == self.watching, odd
+
+    @precondition(lambda self: self.plan.has_parameters)
+    @rule(who=WHO, where=WHERE, reply=REPLIES)
+    def say_in_the_form_which_page_it_is(self, who: int, where: int, reply: Reply) -> None:
+        path, query = self.page(where)
+        self.ask(who, "POST", path, reply, body=query.encode())
+
+    @rule(who=WHO, method=st.sampled_from(["GET", "POST"]), path=st.sampled_from(["/public/site", "/private/site"]))
+    def stray(self, who: int, method: str, path: str) -> None:
+        """Beside the flow: where there is a fence, only what is open can be had."""
         request = self.ask(who, method, path, Reply())
-        assert not request.calls, path
+        fenced = "fence" in self.plan.options and path == "/private/site" and not self.watching
+        assert (request.calls, request.reason) == ((0, "path") if fenced else (1, None))
+        assert fenced or self.is_untouched(request)
 
     @rule(who=WHO, where=WHERE, reply=REPLIES)
     def come_from_another_site(self, who: int, where: int, reply: Reply) -> None:
@@ -450,7 +493,7 @@ class Story(RuleBasedStateMachine):
     @rule(who=WHO, method=st.sampled_from(["GET", "POST"]))
     def reset(self, who: int, method: str) -> None:
         request = self.ask(who, method, RESET, Reply())
-        assert (request.status, request.calls) == (303, 0)
+        assert (request.status, request.calls) == ((200, 1) if self.watching else (303, 0))
 
     # --- several at once: two tabs, two clicks, a visitor who hangs up ------------------------------------------------
 
@@ -534,6 +577,18 @@ class Story(RuleBasedStateMachine):
             self.spent.clear()
             self.under_way.clear()
 
+    @precondition(lambda self: "exempt" in self.plan.options)
+    @rule(who=WHO, where=WHERE, method=st.sampled_from(["GET", "POST", "HEAD"]), reply=REPLIES)
+    def staff_come(self, who: int, where: int, method: str, reply: Reply) -> None:
+        request = self.ask(who, method, self.place(who, where), reply, **{STAFF: True})
+        assert (request.calls, request.handle) == (1, None)
+        assert request.error is not None or self.is_untouched(request)
+
+    @rule(watching=one_in(3))
+    def the_guard_only_watches_or_stands_there_again(self, watching: bool) -> None:
+        self.watching = watching
+        self.deploy(self.plan)
+
     @rule(change=st.sampled_from(["add", "remove", "as it was"]), number=NUMBER)
     def another_flow_is_deployed(self, change: str, number: int) -> None:
         plan = self.first_plan
@@ -580,6 +635,11 @@ class Story(RuleBasedStateMachine):
             values.update(order="345678"[where - 10], lang="fr")
         return filled(rules[where % len(rules)], values)
 
+    def page(self, where: int) -> list[str]:
+        """The path and the query of a page that parameters tell apart."""
+        rules = [rule for rule in self.plan.rules if "?" in rule]
+        return filled(rules[where % len(rules)], {"order": "1", "lang": "en"}).split("?")
+
     def environ(self, somebody: Somebody, method: str, path: str, **more: Any) -> dict[str, Any]:
         return somebody.browser.environ(method, path, REMOTE_USER=somebody.user, **more)
 
@@ -598,7 +658,7 @@ class Story(RuleBasedStateMachine):
         somebody = self.people[who]
         environ = self.environ(somebody, method, path, **{**LOOKS[looks], **more})
         request = Request(environ, who, somebody.user, reply, slow)
-        request.gate, request.with_ledger = self.gate, not self.ledger.off
+        request.gate, request.with_ledger, request.watched = self.gate, not self.ledger.off, self.watching
         request.brought = {run.id: run for run in self.read(request, environ.get("HTTP_COOKIE", "").split("; "))}
         request.finished = self.count
         cookies = environ.get("HTTP_COOKIE")
@@ -639,6 +699,10 @@ class Story(RuleBasedStateMachine):
         if request.handle is None:
             return  # a page that another deployment guarded
         run, name = request.handle._run, request.handle.state
+        assert page_of(request) in (None, name), "judged as another page than the application sees"
+        if request.watched:
+            REACHED["watched"] += 1
+            return
         state = request.gate.flow.states.get(name)
         if state is None or not state.once or not submits(request, name):
             return
@@ -654,6 +718,8 @@ class Story(RuleBasedStateMachine):
         """What came of a submission of a `once` state, as far as it is certain."""
         if request.calls and request.reply.answer == "a page, failed":
             self.spent = {key for key in self.spent if key[0] not in request.brought}  # a payment was cancelled
+        if request.watched and request.calls:  # where it fails that should have been refused, the state is free again
+            self.spent = {key for key in self.spent if key[0] not in request.brought}
         if request.once is None or self.under_way.pop(request.once, None) is not request:
             return  # the ledger has lost it meanwhile, or it is gone
         never_answered = hung_up and request.slow
@@ -669,6 +735,7 @@ class Story(RuleBasedStateMachine):
         if request.calls:
             assert request.reason is None
             assert request.status == int(self.answer_of(request).status[:3])
+            assert not request.watched or self.is_untouched(request, but=("Set-Cookie", "Flowguard"))
         elif request.reason is not None:
             self.check_refusal(request)
         else:
@@ -680,7 +747,13 @@ class Story(RuleBasedStateMachine):
             self.check_location(request)
         self.check_cookies(request)
 
+    def is_untouched(self, request: Request, but: tuple[str, ...] = ()) -> bool:
+        """Is every header the application's own?"""
+        sent, answered = request.headers, self.answer_of(request).headers
+        return [pair for pair in sent if pair[0] not in but] == [pair for pair in answered if pair[0] not in but]
+
     def check_refusal(self, request: Request) -> None:
+        assert not request.watched
         assert request.reason in {reason.value for reason in Reason}
         assert request.header("Cache-Control") == "no-store"
         assert request.all("Vary")
@@ -746,6 +819,11 @@ def submits(request: Request, name: str) -> bool:
     methods = {request.method, request.environ.get("HTTP_X_HTTP_METHOD_OVERRIDE", request.method).upper()}
     effects = name in request.gate.flow.effects and "GET" in methods
     return effects or not methods <= {"GET", "HEAD", "OPTIONS"}
+
+
+def page_of(request: Request) -> Optional[str]:
+    """The parameter by which an application tells its pages apart, wherever it stands."""
+    return next(iter(request.fields.get("at", ())), None)
 
 
 def filled(rule: str, values: dict[str, str]) -> str:
