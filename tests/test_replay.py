@@ -28,6 +28,7 @@ from flowguard.ledgers.sqlite import SqliteLedger
 from flowguard.records import read as read_record
 
 EXAMPLES = 1_500 if os.environ.get("FLOWGUARD_DEEP") else 60
+ORDERS = "123456"
 COUNTS = ("success", "unknown")  # what spends a `once` state
 
 pytestmark = pytest.mark.slow
@@ -45,7 +46,8 @@ class Browser(Visitor):
         return super(Browser, asking).app(environ, start_response)
 
     def environ(self, method: str, path: str, style: str) -> dict[str, Any]:
-        return {**super().environ(method, path, style), "test.browser": self}
+        cookies = "; ".join(f"{name}={value}" for name, value in self.jar.items())
+        return {**super().environ(method, path, style), "HTTP_COOKIE": cookies, "test.browser": self}
 
     def twin(self, cookie: str, user: Optional[str], other: Optional[threading.Event]) -> Browser:
         twin = copy.copy(self)
@@ -101,12 +103,10 @@ class World:
         self.browser.user = step.user
         run = self.newest(cookie)
         expected = self.model.request(run, step.method, step.path, self.browser.now, step.answer, step.user)
-        self.browser.jar = {COOKIE: cookie} if cookie else {}
-        got = self.browser.ask(step.method, step.path, step.style, step.answer)
+        got, after = self.ask(cookie, step)
         assert got.calls == expected.called, f"{step}: the newest run, {run and run.facts()}, says {expected.reason}"
         if expected.called:
             self.count(run, step, expected.run)
-        after = self.browser.jar.get(COOKIE, "")
         if after != cookie:
             self.told[after] = expected.run
         key = key_of(after)
@@ -114,6 +114,11 @@ class World:
         if after and changes and self.ledger.read(key, now=self.browser.now) is not None:
             self.kept[key] = expected.run
         return after
+
+    def ask(self, cookie: str, step: Step) -> tuple[Got, str]:
+        """The answer, and the cookie afterwards."""
+        self.browser.jar = {COOKIE: cookie} if cookie else {}
+        return self.browser.ask(step.method, step.path, step.style, step.answer), self.browser.jar.get(COOKIE, "")
 
     def take_at_once(self, cookie: str, steps: list[Step], patient: bool) -> None:
         """Submissions with one cookie, each in a thread: they end as if one had come after the other, in some order.
@@ -162,6 +167,35 @@ def first_of(text: str) -> int:
     return int(seq, 16) - int(since, 16)
 
 
+class Orders(World):
+    """The same where each order has a run of its own (`instance`): a client has a cookie of each, at most four."""
+
+    order = "1"  # that is asked for
+    jar: dict[str, str]  # of the client whose turn it is: the cookies by their orders
+
+    def newest(self, cookie: str) -> Optional[Run]:
+        run = super().newest(cookie)
+        return run if run is None or run.values["order"] == self.order else None  # under another's name it is nothing
+
+    def ask(self, cookie: str, step: Step) -> tuple[Got, str]:
+        before, names = self.jar, {self.browser.guard.gates[0].jars[0].cookie._name(order): order for order in ORDERS}
+        self.browser.jar = {name: before[order] for name, order in names.items() if order in before}
+        got = self.browser.ask(step.method, step.path, step.style, step.answer)
+        self.jar = {names[name]: value for name, value in self.browser.jar.items() if name in names}
+        assert len(self.jar) <= 4
+        others = {order: value for order, value in before.items() if order != self.order}
+        kept = {order: value for order, value in self.jar.items() if order != self.order}
+        assert kept.items() <= others.items()
+        for gone in others.keys() - kept.keys():  # "the one unused longest goes"
+            assert all(self.changed(others[gone]) <= self.changed(value) for value in kept.values())
+        return got, self.jar.get(self.order, "")
+
+    def changed(self, cookie: str) -> float:
+        """When the run was changed that a cookie tells."""
+        run = self.browser.guard.gates[0].jars[0].cookie._newest([cookie]).run
+        return run.changed
+
+
 def key_of(cookie: str) -> str:
     """Of the ledger's."""
     return f"flow:{cookie.split('.')[1]}" if cookie else ""
@@ -197,17 +231,39 @@ def told_alike(run: Optional[Run], found: Any) -> bool:
 # --- random flows and visitors ---------------------------------------------------------------------------------------
 
 
-def on_random_flows(ledger: Any, visit: Callable[[World, Maker, Case], None]) -> int:
+class OrdersMaker(Maker):
+    """Flows whose paths all begin with an order."""
+
+    order = "1"
+
+    def case(self) -> Case:
+        case = super().case()
+        paths = {
+            key.replace("/", "/<order>/", 1): value if isinstance(value, str) else {"state": key, **value}
+            for key, value in case.paths.items()
+        }
+        options = {**case.options, "instance": "order"}
+        options.pop("reset", None)  # it forgets all of them
+        return case._replace(paths=paths, options=options)
+
+    def in_a_language(self, path: str) -> str:
+        order = self.order if self.chance(0.95) else self.rng.choice(ORDERS)
+        return super().in_a_language(path).replace("<order>", order)
+
+
+def on_random_flows(
+    ledger: Any, visit: Callable[[Any, Any, Case], None], worlds: type[World] = World, makers: type[Maker] = Maker
+) -> int:
     """Let *visit* loose on many flows; how many submissions reached the application."""
     reached: list[int] = []
 
     @settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(st.integers(0, 2**32))
     def explore(seed: int) -> None:
-        maker = Maker(random.Random(seed))
+        maker = makers(random.Random(seed))
         case = maker.case()
         try:
-            world = World(case, ledger)
+            world = worlds(case, ledger)
         except ConfigError:
             return  # nobody could load such a flow
         visit(world, maker, case)
@@ -265,6 +321,30 @@ def click_at_once(world: World, maker: Maker, case: Case) -> None:
             world.take_at_once(cookie, steps, patient=maker.chance(0.5))
 
 
+def several_orders(world: Orders, maker: OrdersMaker, case: Case) -> None:
+    """Two clients with several orders, who copy each other's cookies, and give one the name of another."""
+    jars: list[dict[str, str]] = [{}, {}]
+    for _ in range(40):
+        mine = maker.rng.randrange(2)
+        if maker.chance(0.1):
+            jars[mine] = jars[1 - mine]
+        world.jar, world.order = swapped(world, maker, jars[mine]), maker.rng.choice("1111222" + ORDERS)
+        maker.order = world.order
+        step = next_step(world, maker, case, world.jar.get(world.order, ""))
+        world.order = step.path.split("/")[1]
+        world.take(world.jar.get(world.order, ""), step)
+        jars[mine] = world.jar
+
+
+def swapped(world: Orders, maker: OrdersMaker, jar: dict[str, str]) -> dict[str, str]:
+    """Now and then, the cookies of two orders, each under the other's name."""
+    telling = [order for order, cookie in jar.items() if world.told[cookie] is not None]
+    if len(telling) < 2 or not maker.chance(0.05):
+        return jar
+    one, other = maker.rng.sample(telling, 2)
+    return {**jar, one: jar[other], other: jar[one]}
+
+
 @pytest.fixture(params=["memory", "sqlite"])
 def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     return MemoryLedger() if request.param == "memory" else SqliteLedger(tmp_path / "ledger.db")
@@ -276,6 +356,10 @@ def test_two_clients_with_one_cookie_get_no_more_through_than_one(ledger: Any) -
 
 def test_every_older_cookie_at_every_path_gets_no_more_through_than_the_newest(ledger: Any) -> None:
     assert on_random_flows(ledger, replay) > EXAMPLES
+
+
+def test_no_order_gets_more_through_by_another_ones_cookie(ledger: Any) -> None:
+    assert on_random_flows(ledger, several_orders, Orders, OrdersMaker) > EXAMPLES
 
 
 @pytest.fixture
