@@ -65,7 +65,7 @@ class Lane:
 
     def __init__(self, track: Track, name: str, submission: bool) -> None:
         self._track, self._flow, self._name, self._steps = track, track.kit.flow, name, track.steps
-        self._app, self._guard, self._now, self._keeper = track.app, track.guard, track.kit.now, track.kit.keeper
+        self._app, self._guard, self._clock, self._keeper = track.app, track.guard, track.kit.clock, track.kit.keeper
         self._jars = [(jar, jar.cookie.only, jar.cookie.verify, jar.notes.name) for jar in track.gate.jars]
         by_get = not submission and name in self._flow.effects
         self._attempt = Attempt(name, submission or by_get, None, by_get=by_get)
@@ -79,7 +79,7 @@ class Lane:
         token = only(header)
         if token is None or note in header or not environ.keys().isdisjoint(UNUSUAL):
             return None
-        text, now = verify(token), self._now()
+        text, now = verify(token), int(self._clock() * 1000)
         if text is None:
             return None if is_odd(token) else self._forged(environ, start_response, jar, now)
         head = apart(text)

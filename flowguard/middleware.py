@@ -264,8 +264,7 @@ class _Builder:
         jars = (self._jar(plan, codec, seal, False), self._jar(plan, codec, seal, True))
         keeper = Keeper(flow, codec, self._ledger, self._wait, self._lease)
         hooks = Hooks(options.entered, options.refused, options.finished)
-        clock = self._clock
-        kit = Kit(flow, keeper, hooks, self._lookup(flow.name), lambda: int(clock() * 1000), Pages(flow.name))
+        kit = Kit(flow, keeper, hooks, self._lookup(flow.name), self._clock, Pages(flow.name))
         users = None if options.bind is None else Users(options.bind, self._keys, flow.name)
         refuser = Refuser(plan, kit, self._table, numbers)
         parts = self._app, plan, kit, refuser, jars, users

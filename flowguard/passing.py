@@ -96,7 +96,7 @@ class Passing(Exchange):
 
     def _change(self, reply: Reply, way: str) -> None:
         """How the run is written that the reply leaves."""
-        head, now = self._head, self.step.kit.now()
+        head, now = self._head, int(self.step.kit.clock() * 1000)
         self._now = now
         if reply.goes_on:
             self._written = write_later(head, reply.more, self._begun, now, reply.enters) + way

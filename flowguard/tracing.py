@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+from functools import partial
 from typing import Any, cast
 
 from flowguard import records
@@ -19,8 +20,7 @@ from flowguard.judge import Judged
 logger = logging.getLogger("flowguard.decision")
 
 
-def wanted() -> bool:
-    return logger.isEnabledFor(logging.DEBUG)
+wanted = partial(logger.isEnabledFor, logging.DEBUG)
 
 
 def answered(flow: Definition, judged: Judged, passage: Passage, answer: Answer, settled: Settled) -> None:

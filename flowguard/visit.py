@@ -48,14 +48,18 @@ class Pages:
 
 
 class Kit(NamedTuple):
-    """What every visit of a flow works with. `now`: milliseconds since the epoch."""
+    """What every visit of a flow works with. clock: seconds since the epoch."""
 
     flow: Definition
     keeper: Keeper
     hooks: Hooks
     lookup: Lookup
-    now: Callable[[], int]
+    clock: Callable[[], float]
     pages: Pages
+
+    def now(self) -> int:
+        """Milliseconds since the epoch."""
+        return int(self.clock() * 1000)
 
     def keep(
         self, environ: Environ, held: Held, attempt: Attempt, passage: Passage, answer: Answer, settled: Settled,

@@ -206,7 +206,8 @@ def django() -> Any:
     if not settings.configured:
         settings.configure(
             SECRET_KEY=SECRET, ALLOWED_HOSTS=["*"], ROOT_URLCONF=__name__, MIDDLEWARE=[], LOGGING_CONFIG=None,
-            SESSION_COOKIE_SAMESITE="Lax", USE_I18N=False,
+            SESSION_ENGINE="django.contrib.sessions.backends.signed_cookies", SESSION_COOKIE_SAMESITE="Lax",
+            USE_I18N=False,
             TEMPLATES=[{"BACKEND": "django.template.backends.django.DjangoTemplates", "OPTIONS": {
                 "loaders": [("django.template.loaders.locmem.Loader", {"form.html": "<form>{{ form }}</form>"})],
             }}],
@@ -286,6 +287,33 @@ def signed_cookies(get_response: Any) -> Any:
     return middleware
 
 
+def session(get_response: Any) -> Any:
+    """The middleware on Django's session."""
+    responses = import_module("django.http")
+
+    def middleware(request: Any) -> Any:
+        path = request.path
+        if path not in PLACE:
+            return get_response(request)
+        known = request.session.get("way")
+        way = None if known is None else Way(*known)
+        after = verdict(way, path, request.method != "GET")
+        if after is None:
+            return responses.HttpResponse(status=303, headers={"Location": STEPS[way.at if way else 0]})
+        if after is not way:
+            request.session["way"] = after
+            request.session.setdefault("id", secrets.token_urlsafe(12))
+        return get_response(request)
+
+    return middleware
+
+
+def django_session() -> Site:
+    """Django's session, kept in a signed cookie."""
+    kept = "django.contrib.sessions.middleware.SessionMiddleware"
+    return Site("Django's session", django_site(), django_site(kept, f"{__name__}.session"))
+
+
 def django_cookies() -> Site:
     return Site("Django's signed cookies", django_site(), django_site(f"{__name__}.signed_cookies"))
 
@@ -303,7 +331,7 @@ def formtools_wizard() -> Site:
                 form=b"wizard-current_step=shipping&shipping-name=somebody&name=somebody")  # fmt: skip
 
 
-PEERS = (flask_session, django_cookies, beaker_session, formtools_wizard)
+PEERS = (flask_session, django_session, django_cookies, beaker_session, formtools_wizard)
 
 
 def sites() -> tuple[list[Site], list[str]]:
