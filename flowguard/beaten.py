@@ -76,8 +76,8 @@ class Lane:
         """See `Serve`."""
         header = environ.get("HTTP_COOKIE", "")
         jar, only, verify, note = self._jars[environ.get("wsgi.url_scheme") == "https"]
-        token = only(header)
-        if token is None or note in header or not environ.keys().isdisjoint(UNUSUAL):
+        token = only(header, note)
+        if token is None or not environ.keys().isdisjoint(UNUSUAL):
             return None
         text, now = verify(token), int(self._clock() * 1000)
         if text is None:

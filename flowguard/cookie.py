@@ -174,13 +174,18 @@ class Cookie:
             return ABSENT
         return self._newest([match[2] for match in islice(self._pattern.finditer(header), MAX_CANDIDATES)])
 
-    def only(self, header: str) -> Optional[str]:
-        """The token, where the name stands there once, and where browsers put it; None where `read` has to look. One
-        that does not verify may be *odd*."""
-        before, found, rest = header.partition(self._needle)
-        if not found or self._needle in rest or (before and before[-2:] != "; "):
+    def only(self, header: str, note: str) -> Optional[str]:
+        """The token, where our name stands there once, where browsers put it, and no *note* is beside it; None where
+        more is to be read. A token that does not verify may be *odd*."""
+        needle = self._needle
+        begin = header.find(needle)
+        if begin < 0 or (begin and header[begin - 2 : begin] != "; "):
             return None
-        return rest.partition(";")[0]
+        end = header.find(";", begin)
+        if end < 0:
+            end = len(header)
+        others = header[:begin] + header[end:]
+        return None if needle in others or note in others else header[begin + len(needle) : end]
 
     def every(self, header: str) -> list[Found]:
         """All runs of this flow in a Cookie header."""
