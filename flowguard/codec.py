@@ -133,12 +133,6 @@ def numbers_of(head: Sequence[str]) -> Numbers:
     return seq, seq - int(head[2], 16), started, started + int(head[4], 16), started + int(head[5], 16)
 
 
-def times(head: Sequence[str]) -> tuple[int, int, int]:
-    """started, changed, entered."""
-    started = int(head[3], 16)
-    return started, started + int(head[4], 16), started + int(head[5], 16)
-
-
 def write_head(id: str, numbers: Numbers) -> str:
     seq, first, started, changed, entered = numbers
     return f"{id}.{seq:x}.{seq - first:x}.{started:x}.{changed - started:x}.{entered - started:x}."

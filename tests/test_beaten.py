@@ -195,8 +195,11 @@ def test_a_location_is_read_against_each_request_whatever_was_read_before(locati
         pair.ask("POST", "/shipping", led(location), more)
 
 
-def test_what_is_remembered_is_bounded_and_may_be_forgotten_at_any_time(monkeypatch: pytest.MonkeyPatch):
-    for module, limit in ((beaten, "MAX_STEPS"), (steps, "MAX_REPLIES"), (refusing, "MAX_USUAL")):
+@pytest.mark.parametrize(
+    "limits", [[(beaten, "MAX_STEPS")], [(steps, "MAX_REPLIES"), (refusing, "MAX_USUAL")]], ids=["ways", "answers"]
+)
+def test_what_is_remembered_is_bounded_and_may_be_forgotten_at_any_time(limits: Any, monkeypatch: pytest.MonkeyPatch):
+    for module, limit in limits:
         monkeypatch.setattr(module, limit, 2)
     pair = Pair(SHOP, {})
     for number in range(6):
@@ -210,8 +213,11 @@ def test_what_is_remembered_is_bounded_and_may_be_forgotten_at_any_time(monkeypa
     (gate,) = pair.guards[0].gates
     track = next(serve.__self__._track for route in pair.guards[0]._routes for serve in route.lanes.values())
     assert track.gate is gate
-    assert len(track.steps) <= 2
-    assert all(len(step.replies) <= 2 and len(step.responses) <= 2 for step in track.steps.values())
+    if (beaten, "MAX_STEPS") in limits:
+        assert len(track.steps) <= 2
+    else:
+        known = [(len(step.replies), len(step.responses)) for step in track.steps.values()]
+        assert (max(replies for replies, _ in known), max(answers for _, answers in known)) == (2, 2)
 
 
 def test_headers_that_can_be_read_once_reach_the_browser():
@@ -268,7 +274,8 @@ def test_a_token_that_is_read_in_passing_is_the_one_that_is_read_with_care(host:
     definition = Flow(SHOP).definition
     cookie = Cookie("name", Codec(definition), Seal([SECRET], "flow"), Attributes(), bool(host))
     text = header.format(f"{host}name")
-    token, tokens = cookie.only(text, "note"), [found for _, found in name_and_value(re.escape(cookie.name)).findall(text)]
+    token = cookie.only(text, f"{cookie.name}-note")
+    tokens = [found for _, found in name_and_value(re.escape(cookie.name)).findall(text)]
     assert token is None or [token] == tokens or is_odd(token)
     assert token == "T" or header not in ("{0}=T", "a=b; {0}=T", "a=b; {0}=T; c=d")
 
