@@ -45,19 +45,21 @@ class Handle(RunHandle):
 
 class Passing(Exchange):
     """head, text: of the visitor's run, as the cookie has it; version: of the ledger's text, which is the same. token:
-    of the claim that was won."""
+    of the claim that was won. begun: when the run began. Times are in milliseconds."""
 
     _reply: Optional[Reply] = None
     _visit: Optional[Visit] = None
-    _written = ""  # the run that the answer leaves
+    # When the answer was started; and of the run that it leaves, when that began, and how it is written.
+    _now = _left_begun = 0
+    _written = ""
 
     def __init__(
         self, step: Step, environ: Environ, start_response: StartResponse, jar: Jar, head: list[str], text: str,
-        started: int, version: int, now: int, token: Optional[str] = None,
+        begun: int, version: int, now: int, token: Optional[str] = None,
     ) -> None:  # fmt: skip
         self._start, self._environ, self._base = start_response, environ, environ.copy()
         self.step, self._jar, self._head, self._text = step, jar, head, text
-        self._begun, self._version, self._token = started, version, token
+        self._begun, self._version, self._token = begun, version, token
         self._unsettled, self._started, self._visit, self._reply = True, False, None, None
         self.handle = Handle(step, text, now)
 
@@ -96,13 +98,13 @@ class Passing(Exchange):
 
     def _change(self, reply: Reply, way: str) -> None:
         """How the run is written that the reply leaves."""
-        head, now = self._head, int(self.step.kit.clock() * 1000)
-        self._now = now
+        head, self._now = self._head, int(self.step.kit.clock() * 1000)
         if reply.goes_on:
-            self._written = write_later(head, reply.more, self._begun, now, reply.enters) + way
+            self._left_begun = self._begun
+            self._written = write_later(head, reply.more, self._begun, self._now, reply.enters) + way
         else:
-            numbers = moved(numbers_of(head), reply.settled.run, now)
-            self._begun, self._written = numbers[2], write_head(head[0], numbers) + way
+            numbers = moved(numbers_of(head), reply.settled.run, self._now)
+            self._left_begun, self._written = numbers[2], write_head(head[0], numbers) + way
 
     def _cookie(self, reply: Reply) -> str:
         cookie = self._jar.cookie.sign(self._written)
@@ -124,7 +126,7 @@ class Passing(Exchange):
             if not keeper.keeps or (not passage.submission and keeper.need_not_keep(id, version, passage, now)):
                 return True
             keep = bool(reply.settled.run.spent)
-            return keeper.write(id, self._written + reply.record, self._begun, version, keep, self._token, now)
+            return keeper.write(id, self._written + reply.record, self._left_begun, version, keep, self._token, now)
         except LedgerUnavailable:  # that is told, and the cookie has it
             return True
 

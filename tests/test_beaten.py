@@ -264,6 +264,26 @@ def test_a_change_that_a_304_makes_is_told_by_the_answer_after_it():
     assert pair.visitors[0].jar != before
 
 
+def test_an_answer_that_takes_the_place_of_another_is_read_as_if_it_were_the_first():
+    def changing_its_mind(environ: Any, start_response: Any) -> Iterable[bytes]:
+        start_response("200 OK", [("Content-Type", "text/html")])  # another run
+        try:
+            raise Boom
+        except Boom as error:
+            start_response("303 See Other", [("Location", "/payment")], (Boom, error, None))  # the same, gone back
+        return [b""]
+
+    pair = Pair(SHOP, {})
+    for step, answer in [("GET /cart", SHOWN), ("GET /shipping", SHOWN), ("POST /shipping", led("/payment")),
+                         ("GET /payment", SHOWN), ("POST /payment", led("/done")), ("GET /done", SHOWN)]:  # fmt: skip
+        pair.ask(*step.split(), answer, {})  # type: ignore[arg-type]
+        pair.clock.now += 10
+    before = pair.runs(0)
+    pair.ask("GET", "/cart", changing_its_mind, {})
+    (after,) = pair.runs(0)
+    assert (after.trail, after.started) == (("/cart", "/shipping", "/payment"), before[0].started)
+
+
 @pytest.mark.parametrize("host", ["", "__Host-"], ids=["any name", "a protected name"])
 @pytest.mark.parametrize("header", [
     "{0}=T", "a=b; {0}=T", "a=b; {0}=T; c=d", "{0}=T; {0}=U", "a=b;{0}=T", "a=b, {0}=T", "x{0}=T", "a=b; x{0}=T",
