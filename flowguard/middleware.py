@@ -259,6 +259,7 @@ class _Builder:
 
     def _duty(self, plan: Plan, numbers: tuple[int, ...], problems: list[Problem]) -> tuple[Duty, Optional[Track]]:
         flow, options = plan.definition, plan.options
+        flow.prepare()
         codec = Codec(flow, sorted({name for number in numbers for name in self._table.variables(number)}))
         seal = Seal(self._keys, flow.name)
         jars = (self._jar(plan, codec, seal, False), self._jar(plan, codec, seal, True))

@@ -56,7 +56,8 @@ class Refused(NamedTuple):
     """All that an answer says of a refusal. What an `on_refusal` callable gets.
 
     flow, state: names. reason: a word of CONTRACT 5. current: the current state, None without a run.
-    missing: what must come before, of a group of which any would do a tuple. allowed: what a GET would enter.
+    missing: what must come before, of a group of which any would do a tuple. allowed: what a GET would enter, of many
+    states the first thousand.
     target: where the visitor should be, a percent-quoted path with the mount point; None where a variable is unknown.
     redirects: a GET of the target would pass. target_method: the method that reaches it, where that is not GET.
     led: where the first submission led, if a duplicate may go there. start: the first step, or what leads to it anew.

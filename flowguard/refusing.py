@@ -10,7 +10,7 @@ from urllib.parse import quote
 from flowguard import records, refusals, replies, tracing
 from flowguard.answers import destination
 from flowguard.config import Plan
-from flowguard.core.guidance import guidance, hoped, passes, target
+from flowguard.core.guidance import beginning, guidance, hoped, target
 from flowguard.core.passage import Attempt, Passage, Reason, Refusal, decide, quietly, stuck
 from flowguard.core.precedents import Precedent
 from flowguard.core.run import Run, Values, finished
@@ -143,10 +143,9 @@ class Refuser:
         """The URL of the first start that a GET would reach. begun: in a stuck run, the starts in which a GET begins
         anew: rather one of these. Where there is none, a start is only looked at, and the way on is the reset path."""
         flow, reset = self._flow, self._options.reset
-        reached = tuple(name for name in flow.starts if passes(flow, run, name, attempt.now, attempt.agrees))
         if begun == () and reset is not None and flow.instance is None:  # it would forget the other instances, too
             return mount + quote(reset)
-        name = next(iter(begun or reached), None)
+        name = begun[0] if begun else beginning(flow, run, attempt.now, attempt.agrees)
         return None if name is None else self._way(name, values, mount)[0]
 
     def _then(self, judged: Judged, refusal: Refusal, mount: str) -> Optional[str]:

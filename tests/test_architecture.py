@@ -80,4 +80,4 @@ def test_each_library_has_its_one_user():
 
 def test_the_rules_know_neither_clock_nor_chance_nor_http():
     known = {name.split(".")[0] for path in (PACKAGE / "core").glob("*.py") for name in imports(path)}
-    assert known <= {"__future__", "dataclasses", "enum", "functools", "typing", "flowguard"}
+    assert known <= {"__future__", "dataclasses", "enum", "functools", "itertools", "typing", "flowguard"}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import sys
 import time
-from typing import Any, Callable
+from typing import Any, Callable, Iterable, Mapping, Optional
 
 import pytest
 from test_paths import hostile
@@ -18,7 +18,12 @@ from visitor import SECRET, Application
 from visitor import guarded as guard
 
 from flowguard import FlowGuard
+from flowguard.core.flow import Definition, State
+from flowguard.core.guidance import beginning, guidance
+from flowguard.core.passage import Attempt, stuck
+from flowguard.core.run import Run
 from flowguard.fences import Fence, Fences
+from flowguard.handle import RunHandle
 from flowguard.paths import MAX_PATH, UNREADABLE, Found, Misspelt, PathTable, problems
 from flowguard.spelling import Entangled, literal, thorough, unquote
 
@@ -222,6 +227,77 @@ REQUESTS = {
 @pytest.mark.parametrize("call", REQUESTS.values(), ids=REQUESTS)
 def test_no_header_and_no_query_costs_more_than_a_millisecond(call: Callable[[], object]) -> None:
     assert yards(call) <= MOST
+
+
+# --- wide flows -------------------------------------------------------------------------------------------------------
+
+ENDS = dict.fromkeys(f"/end{number}" for number in range(9_999))
+HUB = dict.fromkeys(f"/end{number}" for number in range(280))  # as many as a cookie has room for, there and back
+
+
+def no(context: object) -> bool:
+    return False
+
+
+def wide(start: dict[str, Any], end: dict[str, Any], ends: Mapping[str, None] = ENDS, **options: Any) -> Definition:
+    """One start with thousands of ends."""
+    states = {"/start": State("/start", **{"start": True, "to": ends, **start})}
+    return Definition("flow", {**states, **{name: State(name, **end) for name in ends}}, **options)
+
+
+def at(trail: str, done: str = "", history: Iterable[tuple[str, str]] = (), spent: str = "") -> Run:
+    return Run("id", 1, 1, tuple(trail.split()), tuple(history), frozenset(done.split()), frozenset(spent.split()))
+
+
+THERE_AND_BACK = tuple(step for end in HUB for step in (("/start", end), (end, "/start")))
+VISITED = Run("id", 1, 1, (*HUB, "/start"), THERE_AND_BACK, frozenset(["/start"]))
+WIDE: dict[str, tuple[Definition, Optional[Run]]] = {
+    "ends that are open": (wide({}, {}), at("/start", "/start")),
+    "ends that wait for the start": (wide({"submit": True}, {}), at("/start")),
+    "ends that wait for each other": (wide({"submit": True}, {"requires": (("/end0",),)}), at("/start", "/start")),
+    "ends whose condition says no": (wide({"submit": True}, {"when": no}), at("/start", "/start")),
+    "a start in doubt": (wide({"submit": True, "once": True}, {}), at("/start", spent="/start")),
+    "ends that are starts": (wide({}, {"start": True, "back": "view"}), at("/start", "/start")),
+    "starts that are open": (wide({}, {"start": True, "to": {"/start": None}}), None),
+    "starts whose condition says no": (wide({"start": False}, {"start": True, "when": no}), None),
+    "ends that were visited": (wide({"submit": True}, {"to": {"/start": None}}, HUB), VISITED),
+    "starts that were visited": (wide({"submit": True}, {"to": {"/start": None}, "start": True}, HUB), VISITED),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("flow", "run"), WIDE.values(), ids=WIDE)
+def test_to_say_where_a_visitor_can_go_costs_no_more_where_there_are_thousands(flow: Definition, run: Optional[Run]):
+    def agrees(condition: Callable[[object], object]) -> bool:
+        return bool(condition(None))
+
+    def said() -> object:
+        where = guidance(flow, run, Attempt("/start", False, 0, agrees=agrees)), beginning(flow, run, 0, agrees)
+        return where, run is not None and stuck(flow, run, agrees)
+
+    flow.prepare()
+    assert yards(said) <= MOST
+
+
+def test_no_refusal_costs_more_than_a_millisecond_where_thousands_of_states_are_open() -> None:
+    others = {"/start": {"start": True, "to": [*ENDS]}, "/aside": {"to": ["/start"], "when": no}}
+    paths = {**others, **{end: {} for end in ENDS}}
+    visitor, _ = guard(paths, check=False)  # with a condition, nothing is remembered
+    visitor.get("/start")
+    for headers in ({"HTTP_SEC_FETCH_MODE": "navigate"}, {"HTTP_SEC_FETCH_MODE": "cors"}):
+        environ = visitor.environ("GET", "/aside", **headers)
+        assert yards(lambda: visitor.send(environ.copy())) <= MOST  # noqa: B023
+        assert visitor.send(environ).reason == "illegal"
+
+
+def test_the_application_may_ask_what_is_open_where_thousands_are() -> None:
+    flow, run = WIDE["ends that are open"]
+    handle = RunHandle(flow, run, "/start", 0)
+    assert yards(lambda: handle.allowed) <= MOST
+    assert yards(lambda: handle.can_transition("/end77")) <= MOST
+    assert len(handle.allowed) == len(ENDS)
+
+
+# --- forms ------------------------------------------------------------------------------------------------------------
 
 
 def multipart(part: bytes) -> Callable[[int], bytes]:

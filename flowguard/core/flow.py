@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Callable, Mapping, NamedTuple, Optional, Union
+from typing import Any, Callable, Hashable, Mapping, NamedTuple, Optional, Union
+
+from flowguard.core.crowds import Crowd
 
 #: A condition of the deployer's. The core never calls one: whoever asks the core says whether it agrees.
 Condition = Callable[[Any], object]
@@ -92,6 +94,13 @@ class State:
         return not self.to
 
     @property
+    def likeness(self) -> Hashable:
+        """What the rules look at in a state that the run has not met: two of which it is the same can't be told apart
+        but by their names. Conditions by their identity, for not all callables have a hash."""
+        when = None if self.when is None else id(self.when)
+        return self.start, self.requires, self.once, self.repeat, when, self.min_time, self.get, self.unsafe
+
+    @property
     def texts(self) -> frozenset[str]:
         """What is to be looked for in the answers to its requests."""
         return self.accept.texts | self.reject.texts
@@ -160,3 +169,22 @@ class Definition:
     def starts(self) -> tuple[str, ...]:
         """The states in which a run may begin, in the order of declaration."""
         return tuple(state.name for state in self.states.values() if state.start)
+
+    @cached_property
+    def beginnings(self) -> Crowd:
+        """The same, to be asked about together."""
+        return Crowd((name, self.states[name].likeness) for name in self.starts)
+
+    @cached_property
+    def onward(self) -> Mapping[str, Crowd]:
+        """The successors of each state, in its order, to be asked about together."""
+        alike = {name: state.likeness for name, state in self.states.items()}
+        return {
+            state.name: Crowd((name, (id(condition), alike[name])) for name, condition in state.to.items())
+            for state in self.states.values()
+        }
+
+    def prepare(self) -> None:
+        """Work out now what the first request would wait for otherwise: ten milliseconds, of ten thousand states."""
+        for known_once in ("beginnings", "conditional", "effects", "onward"):
+            getattr(self, known_once)

@@ -5,7 +5,8 @@ A condition that raises while any of this is looked for counts as no.
 
 from __future__ import annotations
 
-from typing import NamedTuple, Optional, Union
+from itertools import islice
+from typing import Hashable, Iterator, NamedTuple, Optional, Union
 
 from flowguard.core.flow import Definition
 from flowguard.core.passage import (
@@ -17,18 +18,23 @@ from flowguard.core.passage import (
     decide,
     enterable,
     everything_agrees,
+    met,
     methods_of,
     missing,
     quietly,
 )
 from flowguard.core.run import Run, finished
 
+# States that a refusal lists: several times what anybody can choose from, while ten thousand names would make an answer
+# of hundreds of kilobytes, which takes a millisecond to write.
+MOST_ALLOWED = 1_000
+
 
 class Guidance(NamedTuple):
     """What a refused visitor can do (CONTRACT 5).
 
     target: the state where the visitor should be; passes: a GET of it would pass now.
-    allowed: the states that a GET would enter. missing: what the refused state still waits for.
+    allowed: the states that a GET would enter, of many the first. missing: what the refused state still waits for.
     """
 
     target: str
@@ -45,18 +51,14 @@ def target(flow: Definition, run: Optional[Run], now: Optional[int], agrees: Agr
     current = run.trail[-1]
     if current not in run.done or finished(flow, run):
         return current
-    onward = None
-    for name in flow.states[current].to:
-        if _gettable(flow, run, name, now, agrees):
-            if onward is not None:
-                return current
-            onward = name
-    return onward or current
 
 
-def _gettable(flow: Definition, run: Run, name: str, now: Optional[int], agrees: Agrees) -> bool:
-    state = flow.states[name]
-    return state.get and enterable(flow, run, state, False, now, agrees)
+    def gettable(name: str) -> bool:
+        state = flow.states[name]
+        return state.get and enterable(flow, run, state, False, now, agrees)
+
+    onward = tuple(islice(flow.onward[current].those(gettable, met(flow, run)), 2))
+    return onward[0] if len(onward) == 1 else current
 
 
 def hoped(flow: Definition, run: Run, state: str) -> Run:
@@ -85,16 +87,34 @@ def allowed(
     flow: Definition, run: Optional[Run], now: Optional[int], agrees: Agrees = everything_agrees
 ) -> tuple[str, ...]:
     """The states that a GET would enter: successors of the current state in the flow's order, then starts."""
-    onward = tuple(flow.states[run.trail[-1]].to) if run is not None and run.trail else ()
-    candidates = dict.fromkeys(onward + flow.starts)
-    return tuple(name for name in candidates if _would_enter(flow, run, name, now, agrees))
+    return tuple(_allowed(flow, run, now, agrees))
 
 
-def _would_enter(flow: Definition, run: Optional[Run], name: str, now: Optional[int], agrees: Agrees) -> bool:
-    if not flow.states[name].get:
-        return False
-    verdict = decide(flow, run, Attempt(name, False, now, agrees=quietly(agrees)))
-    return isinstance(verdict, Passage) and verdict.kind in (Kind.ENTER, Kind.BEGIN)
+def _allowed(flow: Definition, run: Optional[Run], now: Optional[int], agrees: Agrees) -> Iterator[str]:
+    """The same, one after the other, as far as somebody wants to know."""
+
+    def enters(name: str) -> bool:
+        if not flow.states[name].get:
+            return False
+        verdict = decide(flow, run, Attempt(name, False, now, agrees=quietly(agrees)))
+        return isinstance(verdict, Passage) and verdict.kind in (Kind.ENTER, Kind.BEGIN)
+
+    if run is None or not run.trail:
+        yield from flow.beginnings.those(enters, {})
+        return
+    known, current = met(flow, run), run.trail[-1]
+    yield from flow.onward[current].those(enters, known)
+    yield from flow.beginnings.those(enters, known, but=flow.states[current].to)
+
+
+def beginning(flow: Definition, run: Optional[Run], now: Optional[int], agrees: Agrees) -> Optional[str]:
+    """The first start that a GET would reach."""
+    known: dict[str, Hashable] = {}
+    if run is not None and run.trail:
+        known = met(flow, run)
+        successors = flow.states[run.trail[-1]].to
+        known.update((name, name) for name in flow.starts if name in successors)  # they are reached by other lines
+    return next(flow.beginnings.those(lambda name: passes(flow, run, name, now, agrees), known), None)
 
 
 def guidance(flow: Definition, run: Optional[Run], attempt: Attempt) -> Guidance:
@@ -103,4 +123,5 @@ def guidance(flow: Definition, run: Optional[Run], attempt: Attempt) -> Guidance
     goal = target(flow, run, now, agrees)
     state = flow.states.get(attempt.state)
     waits = missing(flow, run or NO_RUN, state)
-    return Guidance(goal, passes(flow, run, goal, now, agrees), allowed(flow, run, now, agrees), waits)
+    entered = tuple(islice(_allowed(flow, run, now, agrees), MOST_ALLOWED))
+    return Guidance(goal, passes(flow, run, goal, now, agrees), entered, waits)

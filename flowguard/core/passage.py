@@ -19,7 +19,7 @@ In a stuck run, lines 2, 4 and 5 give way to line 6 where they would leave the v
 from __future__ import annotations
 
 from enum import Enum
-from typing import Callable, NamedTuple, Optional, Union
+from typing import Callable, Hashable, NamedTuple, Optional, Union
 
 from flowguard.core.flow import EDIT, REFUSE, SKEW, Condition, Definition, State
 from flowguard.core.run import NOTHING, Run, Values, finished
@@ -413,11 +413,27 @@ def stuck(flow: Definition, run: Run, agrees: Agrees = everything_agrees) -> boo
     current = flow.states[run.trail[-1]]
     if current.unsafe and (current.repeat or not _submitted(flow, run, current)):
         return False
-    return not any(
-        enterable(flow, run, flow.states[name], submission, None, agrees)
-        for name in current.to
-        for submission in methods_of(flow.states[name])
-    )
+
+
+    def leads_on(name: str) -> bool:
+        state = flow.states[name]
+        return any(enterable(flow, run, state, submission, None, agrees) for submission in methods_of(state))
+
+    return next(flow.onward[current.name].those(leads_on, met(flow, run)), None) is None
+
+
+def met(flow: Definition, run: Run) -> dict[str, Hashable]:
+    """Of the states that the run has met, what the rules look at beside what they are: whether the way there from C is
+    taken, and whether they are spent. C itself is like no other, nor is a start that may be gone back to: whether it
+    leads out of a stuck run, its place in the trail decides (`_submission_leads_out`)."""
+    current = run.trail[-1]
+    taken = {after for before, after in run.history if before == current}
+    found: dict[str, Hashable] = {}
+    for name in (*run.trail, *taken, *run.spent):
+        state = flow.states[name]
+        alone = name == current or (state.start and state.back != REFUSE)
+        found[name] = name if alone else (name in taken, name in run.spent)
+    return found
 
 
 def methods_of(state: State) -> tuple[bool, ...]:

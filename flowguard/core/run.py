@@ -173,7 +173,7 @@ def exhausted(flow: Definition, run: Run) -> bool:
     state = flow.states[run.trail[-1]]
     if not state.to:
         return False
-    taken = [after for before, after in run.history if before == state.name]
+    taken = {after for before, after in run.history if before == state.name}
     return len(taken) >= len(state.to) and all(to in taken and not flow.states[to].repeat for to in state.to)
 
 
