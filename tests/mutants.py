@@ -43,8 +43,8 @@ class Group(NamedTuple):
 
 #: Tests that run in one process, and are fast: what a mutant survives it survives by running all of them.
 GROUPS = [
-    Group("core/passage.py core/outcome.py core/run.py core/flow.py core/following.py core/guidance.py",
-          "passage outcome model following undoing effects variables flow middleware refusals"),
+    Group("core/passage.py core/outcome.py core/run.py core/flow.py core/following.py core/guidance.py core/crowds.py",
+          "passage crowds outcome model following undoing effects variables flow middleware refusals"),
     Group("core/precedents.py", "beaten"),
     Group("core/graph.py core/lints.py core/survey.py core/walks.py", "passage graph lints searching"),
     Group("ledgers", "ledgers config",
