@@ -10,7 +10,7 @@ from flowguard.config import Key
 from flowguard.core.flow import SAFE
 from flowguard.gate import Select
 from flowguard.parameters import Fork, Match
-from flowguard.reading import Environ, methods_of
+from flowguard.reading import Environ, has_countless_methods, methods_of
 from flowguard.watching import Duty
 
 
@@ -57,6 +57,8 @@ class Route:
 
     def choose(self, environ: Environ) -> Optional[Choice]:
         """By the request's parameters, where the keys name some; None if it belongs to no flow."""
+        if has_countless_methods(environ):
+            return Choice(self.select, doubtful=True)
         if self._fork is None:
             return self._choice
         match = self._fork.of_request(environ, self.duty.gate.plan.options.max_body)

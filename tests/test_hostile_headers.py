@@ -249,6 +249,18 @@ def test_two_headers_are_as_good_as_one_with_two_methods(both_ways: tuple[Visito
         assert not reaches(both_ways, Asked("POST", "/order"), **{one: "GET", other: "POST"})
 
 
+@pytest.mark.parametrize("path", ["/look", "/order", "/reset"])
+@pytest.mark.parametrize("wire", ["GET", "POST", "OPTIONS"])
+def test_more_methods_than_can_be_judged_are_refused(path: str, wire: str):
+    flow = {"GET /look": {}, "BREW /order": {"repeat": True}}
+    visitor, app = guarded(flow, reset="/reset", check=False)
+    visitor.call("GET", "/look")
+    for headers in ({OVERRIDES[0]: "GET," * 65}, {OVERRIDES[1]: "GET" + " " * 200, OVERRIDES[2]: "GET" + "," * 200}):
+        assert visitor.call(wire, path, **headers).reason == "path"
+    assert app.calls == ["GET /look"]
+    assert visitor.call("GET", "/look", **{OVERRIDES[0]: "GET," * 64}).reason is None
+
+
 # --- where we lead ---------------------------------------------------------------------------------------------------
 
 # The only headers that an answer of ours ever has.
