@@ -35,8 +35,9 @@ WORK = 45_000
 TEXT, CHARACTER = 500, 4  # to make a text; its characters, if there are others than ASCII
 SEGMENT, PLACE = 3, 8  # to part it: the segments; where it is cut, or gone through
 READING, LOOK_UP = 800, 6  # to look a reading up; its characters, of which a rule has few
-# Runs of characters, each of which has another normal form, that are written out in a text longer than SHORT.
-RUNS = SHORT // 2
+# Runs of characters with another normal form that are written out one by one, a quarter of a microsecond each; where
+# there are more, every character is looked at, thirty nanoseconds each.
+RUNS = 128
 
 NOTHING = b"%"  # what no literal folds to
 MANY = 1 << 20  # segments: no limit
@@ -65,7 +66,7 @@ FILTER = _table(ODD)  # for the hot path: anything odd becomes ODD
 _FOLD = _table(None)
 
 # What `re.IGNORECASE` and `str.lower` take for an "i" beside what `str.casefold` does (Unicode's Turkic mappings).
-_TURKIC = {0x130: "i", 0x131: "i"}
+_TURKIC = "\u0130\u0131"
 # Controls, U+FFFD (what werkzeug's server makes of bytes that are not UTF-8), separators but for the space itself, and
 # what Unicode calls Default_Ignorable_Code_Point or Cf (format).
 _INVISIBLE = re.compile(
@@ -119,8 +120,17 @@ _COMPATIBLES = re.compile("[{}{}]+".format(
 
 def fold(text: str) -> bytes:
     """The form in which the literals of rules and paths are compared: no case, and one punctuation mark."""
-    if not text.isascii():
-        text = _nfkc(text.translate(_TURKIC).casefold())
+    return marked(text if text.isascii() else _nfkc(caseless(text)))
+
+
+def caseless(text: str) -> str:
+    for char in _TURKIC:
+        text = text.replace(char, "i")
+    return text.casefold()
+
+
+def marked(text: str) -> bytes:
+    """*text* with one punctuation mark in place of all, and in lower case where it is ASCII."""
     return text.encode("utf-8", "surrogatepass").translate(_FOLD)
 
 
@@ -198,8 +208,8 @@ def _visible(text: str) -> str:
     text = _seen(text)
     if not text.isascii():
         text, runs = _COMPATIBLES.subn(_written_out, text, RUNS)
-        if runs == RUNS and len(text) > SHORT:
-            raise Entangled
+        if runs == RUNS:
+            text = text.translate(_COMPATIBLE)
     return text.replace("\\", "/")
 
 

@@ -15,7 +15,7 @@ LAYERS = [
     {"texts", "spelling", "patterns", "findings", "modes", "body", "forms", "wire", "codec"},
     {"config", "paths", "cookie", "ledgers", "pages", "replies"},
     {"refusals", "flow", "reading", "answers", "handle", "notes", "searching", "fences", "diagram", "users",
-     "instances"},
+     "instances", "glance"},
     {"files", "hooks", "records", "exchange", "overlaps", "parameters"},
     {"keeping", "operating", "switching"},
     {"judge", "withholding"},

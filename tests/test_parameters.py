@@ -215,7 +215,7 @@ def test_a_huge_form_costs_little(body):
 @pytest.mark.timed
 def test_a_huge_multipart_form_costs_little():
     begun = time.process_time()
-    assert keys_of(STEPS, "", parts(*((f"p{number}", "1") for number in range(15_000))), MULTIPART) == ["/p"]
+    assert keys_of(STEPS, "", parts(*((f"p{number}", "1") for number in range(15_000))), MULTIPART) is None
     assert time.process_time() - begun < 3  # seconds
 
 
