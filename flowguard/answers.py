@@ -19,6 +19,10 @@ _PAGES = ("text/html", "application/xhtml+xml")
 # A host and its port. Anything else in a Host header is there to be read as a path: "x/done?", before a Location.
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
 _NO_HOST = "host.invalid"  # nobody's (RFC 6761, 6.4)
+# Characters of a Location's path, as it is written, without its query: a longer one leads to no page of ours, and to
+# read it takes milliseconds, whoever made the application write it.
+MAX_WRITTEN = 8_192
+_QUERY = re.compile("[?#]")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 
@@ -97,6 +101,8 @@ def header_of(headers: Headers, name: str) -> str:
 
 def destination(location: str, base: Mapping[str, Any], lookup: Lookup) -> Destination:
     """Where *location* leads, read as a path below the mount point on the same host (HTTP_HOST, port ignored)."""
+    if _is_endless(location):
+        return Destination(None, location)
     url = location if is_local(location) else _absolute(location, base)
     parts = _split(url)
     if parts is None or ((parts.scheme or parts.netloc) and not _same_host(parts.netloc, base)):
@@ -114,11 +120,15 @@ def destination(location: str, base: Mapping[str, Any], lookup: Lookup) -> Desti
 
 def rooted(location: str, base: Mapping[str, Any]) -> str:
     """*location* as it leads to the same place from every path, and without a host where it names none."""
-    if location[:1] == "/" or _SCHEME.match(location.strip()):
+    if location[:1] == "/" or _SCHEME.match(location.strip()) or _is_endless(location):
         return location
     nowhere = f"http://{_NO_HOST}/"
     found = urljoin(nowhere + _here(base).lstrip("/"), location.strip())
     return f"/{found[len(nowhere):].lstrip('/')}" if found.startswith(nowhere) else location
+
+
+def _is_endless(location: str) -> bool:
+    return len(location) > MAX_WRITTEN and len(_QUERY.split(location, maxsplit=1)[0]) > MAX_WRITTEN
 
 
 def is_local(location: str) -> bool:

@@ -13,6 +13,7 @@ from typing import Any, Callable, Mapping, Optional, Sequence, Union
 from flowguard.codec import USER
 from flowguard.cookie import derived_keys
 
+MAX_HEADER = 16_384  # characters of a Cookie header that are read: twice what most servers take
 COOKIE = "cookie:"  # what the name of a cookie stands after
 Bind = Union[str, Callable[[Mapping[str, Any]], Optional[str]]]
 
@@ -47,7 +48,12 @@ def _reader(bind: Bind) -> Callable[[Mapping[str, Any]], Any]:
     if not bind.startswith(COOKIE):
         return lambda environ: environ.get(bind)
     pattern = re.compile(r"(?:^|;)[ \t]*" + re.escape(bind[len(COOKIE) :]) + r"=([^;]*)")
-    return lambda environ: _only(pattern.findall(environ.get("HTTP_COOKIE", "")))
+
+    def of_cookie(environ: Mapping[str, Any]) -> str:
+        header: str = environ.get("HTTP_COOKIE", "")
+        return _only(pattern.findall(header)) if len(header) <= MAX_HEADER else header  # a user that nobody else is
+
+    return of_cookie
 
 
 def _only(values: list[str]) -> str:

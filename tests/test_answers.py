@@ -6,7 +6,7 @@ from typing import Any, Optional
 
 import pytest
 
-from flowguard.answers import NOWHERE, Place, destination, hear, read_answer, rooted, status_of
+from flowguard.answers import MAX_WRITTEN, NOWHERE, Place, destination, hear, read_answer, rooted, status_of
 from flowguard.core.outcome import Answer, Destination, Overrule
 
 BASE = {"wsgi.url_scheme": "https", "HTTP_HOST": "Shop.example:8443", "SCRIPT_NAME": "/s", "PATH_INFO": "/a/b"}
@@ -92,6 +92,15 @@ def test_a_destination_has_its_values_its_query_and_its_whole_address():
 )
 def test_hosts_are_compared_without_their_ports(host: str, location: str):
     assert destination(location, {"HTTP_HOST": host}, lookup).path == "/x"
+
+
+@pytest.mark.parametrize("way", ["a/../", "/a/../", "//shop.example/s/a/../", "%61/%2E%2E/", "\\"])
+def test_a_location_of_a_path_that_no_server_takes_leads_nowhere(way: str):
+    endless = way * (MAX_WRITTEN // len(way) + 1)
+    assert destination(endless, BASE, lookup) == Destination(None, endless)
+    assert rooted(endless, BASE) == endless
+    assert destination("/s/a/c?" + endless, BASE, lookup).state == "there"
+    assert rooted("c?" + endless, BASE) == "/s/a/c?" + endless
 
 
 # Each would be read as a path, if a Location were resolved against it, or if an application wrote it into one.

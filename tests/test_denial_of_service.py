@@ -14,7 +14,7 @@ from typing import Any, Callable, Iterable, Mapping, Optional
 
 import pytest
 from test_paths import hostile
-from visitor import SECRET, Application
+from visitor import SECRET, Application, led
 from visitor import guarded as guard
 
 from flowguard import FlowGuard
@@ -26,6 +26,7 @@ from flowguard.fences import Fence, Fences
 from flowguard.handle import RunHandle
 from flowguard.paths import MAX_PATH, UNREADABLE, Found, Misspelt, PathTable, problems
 from flowguard.spelling import Entangled, literal, thorough, unquote
+from flowguard.users import Users
 
 MOST = 56  # yards: two milliseconds on that machine, one and a margin
 TRIES = 40
@@ -238,6 +239,49 @@ REQUESTS = {
     "a long value": guarded("/page", QUERY_STRING="step=" + "2" * (60 * KB)),
     "a misspelt path with a long query": guarded("//cart", QUERY_STRING="%" * (60 * KB)),
 }  # fmt: skip
+
+
+COOKIES = {
+    "thousands of users": ";".join(f"user={number}" for number in range(6000)),
+    "thousands of near misses": ";\t use=1" * 8000,
+    "a long user": "user=" + "x" * 60 * KB,
+    "thousands of spaces": ";" + " " * 60 * KB + "x",
+}
+
+
+@pytest.mark.parametrize("cookies", COOKIES.values(), ids=COOKIES)
+def test_to_look_for_a_user_costs_no_more_than_a_millisecond(cookies: str) -> None:
+    users = Users("cookie:user", [f"{SECRET}{number}" for number in range(3)], "flow")
+    assert yards(lambda: users.of({"HTTP_COOKIE": cookies})) <= MOST
+
+
+INSTANCES = FlowGuard(Application(), {"/o/<id>": {}}, secret_key=SECRET, instance="id", reset="/reset")
+
+
+@pytest.mark.parametrize("path", ["/o/7", "/reset"])
+@pytest.mark.parametrize("size", [8, 60])
+def test_cookies_of_hundreds_of_instances_cost_no_more_than_a_millisecond(path: str, size: int) -> None:
+    own = [f"{COOKIE}-{number:022}=1ab.{'x' * 16}.{'B' * 43}" for number in range(size * KB // 100)]
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": path, "HTTP_COOKIE": "; ".join(own), "wsgi.url_scheme": "http"}
+    assert yards(lambda: INSTANCES(dict(environ), lambda status, headers, exc_info=None: None)) <= MOST
+
+
+STARS = ["*a*b" * 20, "*/login*", "*x", "/nowhere*"]
+UNITS = ["../", "\\", "%41", "a*b", "/a", "//", "http://[", "?a=1&", "/?a;", "/page?%70%C3%A4=1&", ":", "%2e/", ";x"]
+
+
+@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize("size", [8, 60])
+def test_a_redirect_costs_no_more_than_a_millisecond_wherever_it_leads(unit: str, size: int) -> None:
+    """Visitors have a hand in it: many applications redirect to where a parameter says."""
+    flow = {**FLOW, "/pay": {"to": ["two"], "repeat": True, "accept": STARS, "reject": STARS}}
+    visitor, app = guard(flow, check=False)
+    visitor.get("/cart")
+    visitor.get("/pay")
+    app.answers["POST /pay"] = led(unit * (size * KB // len(unit)))
+    environ = visitor.environ("POST", "/pay")
+    assert yards(lambda: visitor.send(environ.copy())) <= MOST
+    assert app.calls[-1] == "POST /pay"
 
 
 @pytest.mark.parametrize("call", REQUESTS.values(), ids=REQUESTS)
