@@ -49,7 +49,7 @@ GROUPS = [
     Group("core/graph.py core/lints.py core/survey.py core/walks.py", "passage graph lints searching"),
     Group("ledgers", "ledgers config",
           leave="eight_processes or writers_are_killed or a_cluster"),
-    Group("cookie.py codec.py", "cookie keeping middleware binding variables operating",
+    Group("cookie.py codec.py", "cookie keeping middleware binding variables operating beaten",
           leave="process"),
     Group("paths.py patterns.py spelling.py", "paths recorded_paths config parameters fences in_front",
           leave="costs or faster"),
