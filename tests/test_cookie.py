@@ -26,7 +26,7 @@ from visitor import (
 )
 
 from flowguard import Answer, Attempt, ConfigError, Destination, Flow, FlowGuard, Passage, decide, settle
-from flowguard.codec import Codec, Coded
+from flowguard.codec import Codec, Coded, apart, write_later
 from flowguard.cookie import ABSENT, MAX_COOKIE, Attributes, Cookie, Seal, _shortened, _TextSigner, looks_signed
 from flowguard.core.flow import Definition, State
 from flowguard.core.run import Run
@@ -116,6 +116,16 @@ def test_a_trail_of_more_states_than_there_are_letters_keeps_its_history():
     steps = (*zip(MANY, MANY[1:]), (MANY[69], MANY[0]), (MANY[0], MANY[64]))
     run = RUN._replace(trail=MANY, history=steps, done=frozenset(MANY[60:]), spent=frozenset())
     assert codec.decode(codec.encode(run)) == run
+
+
+@pytest.mark.parametrize("enters", [True, False], ids=["and a state is entered", "in the same state"])
+def test_the_same_run_is_written_later_as_if_it_had_been_read(enters: bool) -> None:
+    codec, now = Codec(ABC), 900_000
+    times = {"started": 100_000, "changed": 300_000, "entered": 200_000}
+    run = Run("0123456789abcdef", 0x5F, 0x11, ("a", "b"), (("a", "b"),), **times)
+    *head, way = apart(codec.encode(run))
+    later = run._replace(seq=run.seq + 2, changed=now, entered=now if enters else run.entered)
+    assert write_later(head, 2, run.started, now, enters) + way == codec.encode(later)
 
 
 @pytest.mark.parametrize("text", ["\ud800", "\x00", "~.=", "\u65e5\u672c", "a" * 128], ids=ascii)
