@@ -326,6 +326,11 @@ def test_a_text_and_its_bytes_have_one_signature():
     assert signer.get_signature(b"text") == signer.get_signature("text")
 
 
+def test_it_verifies_as_a_stock_signer_what_it_has_signed():
+    signer = _TextSigner(b"key")
+    assert signer.unsign(signer.sign("text")) == b"text"
+
+
 HEADERS = {
     "alone": "{}",
     "after another": "a=1; {}",
