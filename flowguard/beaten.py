@@ -53,6 +53,7 @@ class Track:
     ) -> None:  # fmt: skip
         self.look_at_server = look_at_server
         self.guard, self.app, self.gate, self.kit, self.codec, self.refuser = guard, app, gate, kit, codec, refuser
+        self.jars = [(jar, jar.cookie.only, jar.cookie.verify, jar.notes.name) for jar in gate.jars]
         self.steps: dict[tuple[str, Lane], Step] = {}  # by the way's text
 
     def lane(self, name: str, method: str) -> Optional[Lane]:
@@ -64,9 +65,9 @@ class Lane:
     """The requests by one method, GET or POST, for one of a flow's states."""
 
     def __init__(self, track: Track, name: str, submission: bool) -> None:
-        self._track, self._flow, self._name, self._steps = track, track.kit.flow, name, track.steps
+        self._track, self._flow, self._name = track, track.kit.flow, name
+        self._jars, self._steps = track.jars, track.steps
         self._app, self._guard, self._clock, self._keeper = track.app, track.guard, track.kit.clock, track.kit.keeper
-        self._jars = [(jar, jar.cookie.only, jar.cookie.verify, jar.notes.name) for jar in track.gate.jars]
         by_get = not submission and name in self._flow.effects
         self._attempt = Attempt(name, submission or by_get, None, by_get=by_get)
         self._must_ask = track.gate.must_ask(self._attempt)
