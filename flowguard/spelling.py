@@ -28,13 +28,14 @@ ROUNDS = 3
 # text of at most SHORT characters, for it takes half a microsecond each.
 LEVELS = 2
 SHORT = 4 * LONG
-# What the readings of a path may come to, all of them together, in units of about ten nanoseconds. Whatever is odd in
-# one or two ways is far below it; what a path comes to that is odd in every way can't be told in a millisecond, and
-# nobody means well who writes it.
-WORK = 45_000
+# What the readings of a path may come to, all of them together, in units of about ten nanoseconds: of a long path less,
+# for to decode it takes a good part of a millisecond. Whatever is odd in two or three ways is far below it; what a path
+# comes to that is odd in every way can't be told in a millisecond, and nobody means well who writes it.
+WORK, WORK_OF_LONG = 75_000, 60_000
 TEXT, CHARACTER = 500, 4  # to make a text; its characters, if there are others than ASCII
-SEGMENT, PLACE = 3, 8  # to part it: the segments; where it is cut, or gone through
+SLASH, SEGMENT, PLACE = 2, 4, 8  # to part it; the segments; where it is cut, or gone through
 READING, LOOK_UP = 800, 6  # to look a reading up; its characters, of which a rule has few
+FOLD = 20  # a character of a reading that has others than ASCII, and so another case and another normal form
 # Runs of characters with another normal form that are written out one by one, a quarter of a microsecond each; where
 # there are more, every character is looked at, thirty nanoseconds each.
 RUNS = 128
@@ -332,7 +333,7 @@ def readings(raw: bytes, most: int) -> Iterator[Reading]:
     """Every distinct reading of a path's bytes that has at most about *most* segments, the most thorough first.
     Raises Entangled."""
     seen: set[str] = set()
-    left = WORK
+    left = WORK if len(raw) <= LONG else WORK_OF_LONG
     for text, views in _sources(raw):
         left -= TEXT + (0 if text.isascii() else CHARACTER * len(text))
         for origin in _origins(text):
@@ -340,10 +341,10 @@ def readings(raw: bytes, most: int) -> Iterator[Reading]:
                 segments = view(origin, most)
                 if segments is None:
                     continue
-                left -= len(origin) + SEGMENT * len(segments) + PLACE * _places(origin)
+                left -= len(origin) + SLASH * origin.count("/") + SEGMENT * len(segments) + PLACE * _places(origin)
                 joined = "/".join(segments)
                 if joined not in seen:
-                    left -= READING + LOOK_UP * min(len(joined), LONG)
+                    left -= READING + (LOOK_UP if joined.isascii() else FOLD) * min(len(joined), LONG)
                     if left < 0:
                         raise Entangled
                     seen.add(joined)
