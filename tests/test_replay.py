@@ -231,6 +231,27 @@ def told_alike(run: Optional[Run], found: Any) -> bool:
 # --- random flows and visitors ---------------------------------------------------------------------------------------
 
 
+class SomeMaker(Maker):
+    """Every third flow is steady: most requests for it go over the beaten track."""
+
+    def case(self) -> Case:
+        case = super().case()
+        return on_the_beaten_track(case) if self.chance(1 / 3) else case
+
+
+def on_the_beaten_track(case: Case) -> Case:
+    """The same without what keeps it off: conditions, times, variables, and whose run it is."""
+    paths = {
+        key.replace("/<lang>", ""): value if isinstance(value, str) else {
+            word: list(item) if word == "to" else item
+            for word, item in value.items() if word not in ("when", "min_seconds", "max_seconds")
+        }
+        for key, value in case.paths.items()
+    }  # fmt: skip
+    options = {key: value for key, value in case.options.items() if key not in ("bind", "vary")}
+    return case._replace(paths=paths, options=options)
+
+
 class OrdersMaker(Maker):
     """Flows whose paths all begin with an order."""
 
@@ -252,7 +273,7 @@ class OrdersMaker(Maker):
 
 
 def on_random_flows(
-    ledger: Any, visit: Callable[[Any, Any, Case], None], worlds: type[World] = World, makers: type[Maker] = Maker
+    ledger: Any, visit: Callable[[Any, Any, Case], None], worlds: type[World] = World, makers: type[Maker] = SomeMaker
 ) -> int:
     """Let *visit* loose on many flows; how many submissions reached the application."""
     reached: list[int] = []
@@ -309,9 +330,11 @@ def click_at_once(world: World, maker: Maker, case: Case) -> None:
     cookie = ""
     for _ in range(maker.rng.randint(12, 24)):
         cookie = world.take(cookie, next_step(world, maker, case, cookie))
-        run = world.newest(cookie)
-        if run is None or world.model.is_over(run, world.browser.now) or key_of(cookie) not in world.kept:
+        run, now = world.newest(cookie), world.browser.now
+        if run is None or world.model.is_over(run, now) or key_of(cookie) not in world.kept:
             continue
+        if now - run.since > world.model.max_seconds(run.current):
+            continue  # what is refused as `expired` ends the run without a claim: both may be
         steps = [maker.step(case, world.model, run) for _ in range(2)]
         if maker.chance(0.5):
             steps[1] = steps[1]._replace(path=steps[0].path)
