@@ -822,9 +822,9 @@ class Story(RuleBasedStateMachine):
         record = self.ledger.kept.read(key, now=self.clock.now) if undisturbed else None
         if record is not None:
             newest = request.gate._kit.keeper._codec.decode(read_record(record.text).run)
-            # What a submission has spent whose lease is over, the cookie says before the ledger does.
+            # What a submission has spent whose lease is over, the cookie says before the ledger does; and whose it is.
             assert run.spent >= newest.spent
-            assert run._replace(spent=newest.spent) == newest, "not the newest"
+            assert run._replace(spent=newest.spent) == newest._replace(user=newest.user or run.user), "not the newest"
             REACHED["newest"] += 1
 
     def owner(self, run: Run) -> Optional[str]:
