@@ -58,7 +58,12 @@ class Glance:
 
 
 def is_large(data: bytes) -> bool:
-    return len(data) > SMALL or data.count(b"&") + data.count(b";") > FEW
+    return len(data) > SMALL or count(data) > FEW
+
+
+def count(data: bytes) -> int:
+    """How many fields it has, but for one."""
+    return data.count(b"&") + data.count(b";")
 
 
 def _values(pattern: re.Pattern[bytes], data: bytes) -> Iterator[bytes]:
@@ -71,7 +76,7 @@ def _values(pattern: re.Pattern[bytes], data: bytes) -> Iterator[bytes]:
 def _seen(data: bytes) -> Optional[bytes]:
     """The names in *data*, each between slashes, folded, with whatever else there is; None where that can't be told."""
     text = _unquoted(data.translate(_MARKED).replace(b"=", _VALUE))
-    if text is None or text.count(_PART) != data.count(b"&") + data.count(b";") + data.count(b"="):
+    if text is None or text.count(_PART) != count(data) + data.count(b"="):
         return None
     parted = text.translate(_PARTED).decode("utf-8", "ignore")
     try:

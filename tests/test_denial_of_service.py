@@ -240,6 +240,7 @@ REQUESTS = {
     "parameters parted by ;": guarded("/page", QUERY_STRING="a;" * (30 * KB)),
     "a deeply encoded parameter": guarded("/page", QUERY_STRING="%" + "25" * (30 * KB) + "41=1"),
     "a long value": guarded("/page", QUERY_STRING="step=" + "2" * (60 * KB)),
+    "a misspelt path with a query to be quoted": guarded("//cart", QUERY_STRING='"' * 32 * KB),
     "a misspelt path with a long query": guarded("//cart", QUERY_STRING="%" * (60 * KB)),
 }  # fmt: skip
 

@@ -11,7 +11,7 @@ from test_parameters import STEPS, fork, keys_of
 
 from flowguard.forms import Doubtful, Field, urlencoded
 from flowguard.glance import FEW, MOST, SMALL, Glance, is_large
-from flowguard.parameters import MAX_QUERY, Fork
+from flowguard.parameters import MAX_FIELDS, MAX_QUERY, Fork
 from flowguard.spelling import Entangled
 
 OTHERS = "&".join(f"other{number}={number}" for number in range(FEW + 1))
@@ -65,6 +65,8 @@ def test_where_it_can_not_be_told_in_time_a_large_form_is_doubtful():
 def test_names_that_are_not_ascii_are_looked_for_one_by_one():
     assert keys_of(fork("/p?gr%C3%B6%C3%9Fe", "/p"), f"{OTHERS}&GR%C3%96SSE=1") is None
     assert keys_of(fork("/p?gr%C3%B6%C3%9Fe", "/p"), OTHERS) == ["/p"]
+    assert keys_of(fork("/p?gr%C3%B6%C3%9Fe", "/p"), "&" * (MAX_FIELDS - 1)) == ["/p"]
+    assert keys_of(fork("/p?gr%C3%B6%C3%9Fe", "/p"), "&" * MAX_FIELDS) is None
 
 
 def test_a_query_that_no_server_takes_is_doubtful():

@@ -815,6 +815,12 @@ def test_a_spelling_that_would_lead_to_another_host_leads_nowhere():
     assert (response.status, header(response, "Location")) == ("404 Not Found", None)
 
 
+def test_a_query_that_is_too_long_to_be_sent_back_is_a_414():
+    query = "x" * replies.MAX_QUERY
+    assert dict(replies.respelt("/cart", query).headers)["Location"] == f"/cart?{query}"
+    assert replies.respelt("/cart", query + "x") == replies.too_long()
+
+
 def test_a_path_that_is_too_long_is_a_414():
     response = replies.too_long()
     assert response.status.startswith("414 ")
