@@ -560,6 +560,18 @@ def test_what_has_expired_drains_away_as_others_come() -> None:
     assert ledger.purge(NOW + 10) == 0
 
 
+def test_so_it_does_whatever_has_come_and_gone_meanwhile() -> None:
+    ledger = MemoryLedger()
+    for number in range(100):
+        write(ledger, f"old {number}", expires=NOW + 10 + number)
+        for passing in range(20):
+            write(ledger, "passing", expires=NOW + 200 + passing)
+            ledger.forget("passing")
+    for number in range(100 // DRAINED):
+        write(ledger, f"new {number}", now=NOW + 150)
+    assert ledger.purge(NOW + 150) == 0
+
+
 def test_a_memory_is_bounded_whatever_comes_and_goes() -> None:
     ledger = MemoryLedger(capacity=10)
     for number in range(2_000):
