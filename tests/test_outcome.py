@@ -621,6 +621,19 @@ def test_a_finish_that_is_said_again_is_no_change():
     assert settle(SHOP, closed, passage, Answer(200, overrule=Overrule.FINISH), NOW).run is closed
 
 
+def test_a_run_remembers_what_another_copy_of_it_has_spent_and_whose_that_is():
+    nobodys, anns = run("a b", spent="b"), run("a b", spent="b", user="ann")
+    assert nobodys.remembering(run("a", user="ann")) == anns
+    assert nobodys.remembering(run("a", spent="c")) == run("a b", spent="b c")
+    assert anns.remembering(run("a", spent="c", user="eve")) == run("a b", spent="b c", user="ann")
+
+
+def test_a_run_that_has_nothing_to_remember_is_the_same():
+    nobodys, anns = run("a b", spent="b"), run("a b", spent="b", user="ann")
+    assert nobodys.remembering(run("a", spent="b")) is nobodys
+    assert anns.remembering(run("a", user="eve")) is anns
+
+
 def test_a_run_with_an_id_and_numbers_of_its_own_is_as_far_as_the_other():
     here = run("/cart /payment", "/payment", "/payment", closed=True, values=(("id", "7"),), user="ann")
     numbers = {"seq": 1, "first": 2, "started": 3, "changed": 4, "entered": 5}
