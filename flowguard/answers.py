@@ -18,6 +18,7 @@ _WORDS = {known.value: known for known in Overrule}
 _PAGES = ("text/html", "application/xhtml+xml")
 # A host and its port. Anything else in a Host header is there to be read as a path: "x/done?", before a Location.
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
+_HOSTS = ("HTTP_HOST", "HTTP_X_FORWARDED_HOST", "HTTP_X_ORIGINAL_HOST", "HTTP_X_HOST", "HTTP_X_FORWARDED_SERVER")
 _NO_HOST = "host.invalid"  # nobody's (RFC 6761, 6.4)
 # Characters of a Location's path, as it is written, without its query: a longer one leads to no page of ours, and to
 # read it takes milliseconds, whoever made the application write it.
@@ -103,6 +104,8 @@ def destination(location: str, base: Mapping[str, Any], lookup: Lookup) -> Desti
     """Where *location* leads, read as a path below the mount point on the same host (HTTP_HOST, port ignored)."""
     if _is_endless(location):
         return Destination(None, location)
+    if _names_host(location) and _is_host_odd(base):
+        return Destination(None, f"http://{_NO_HOST}/")
     url = location if is_local(location) else _absolute(location, base)
     parts = _split(url)
     if parts is None or ((parts.scheme or parts.netloc) and not _same_host(parts.netloc, base)):
@@ -132,7 +135,7 @@ def _is_endless(location: str) -> bool:
 
 
 def is_local(location: str) -> bool:
-    """Is it a path on the same host, and read by nothing but its text and the mount point?"""
+    """Is it a path on the same host?"""
     return location[:1] == "/" and location[1:2] not in ("/", "\t", "\r", "\n")  # urlsplit drops these three
 
 
@@ -166,6 +169,17 @@ def _here(base: Mapping[str, Any]) -> str:
 def _host(base: Mapping[str, Any]) -> str:
     host = str(base.get("HTTP_HOST") or base.get("SERVER_NAME") or "")
     return host if _HOST.fullmatch(host) else _NO_HOST
+
+
+def _names_host(location: str) -> bool:
+    return not is_local(location) and ("//" in location or _SCHEME.match(location.strip()) is not None)
+
+
+def _is_host_odd(base: Mapping[str, Any]) -> bool:
+    """Is a header that tells a host none that a browser sends? An application may have copied it into its Location,
+    and its path with it: of ``x/login?`` comes ``http://x/login?/done``."""
+    hosts = [str(base[key]) for key in _HOSTS if base.get(key)]
+    return not all(_HOST.fullmatch(host.strip()) for value in hosts for host in value.split(","))
 
 
 def _same_host(netloc: str, base: Mapping[str, Any]) -> bool:

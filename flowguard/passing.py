@@ -77,7 +77,7 @@ class Passing(Exchange):
         reply = self._reply = step.replies.get(known) or step.learn(known, heard, self._base)
         headers += step.headers[cached]
         if reply.way is None:
-            self.settled_already = not step.claims
+            self.settled_already = self._token is None
         else:
             self.settled_already = False
             self._change(reply, reply.way)

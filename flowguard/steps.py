@@ -21,7 +21,7 @@ from flowguard.refusing import Shape
 from flowguard.replies import Response
 from flowguard.visit import Kit, caching_of, may_tell
 
-MAX_STEPS = 1_024  # that a flow remembers: some kB each
+MAX_STEPS = 1_024  # that a flow remembers: some kB each, and 25 where it refuses in eight languages
 MAX_REPLIES = 16  # of each step: Locations are many where they name an order
 USUAL = 400  # characters of an answer's headers; what was made of longer ones is not kept
 
@@ -76,8 +76,7 @@ class Step:
         status, _, location, _ = known
         told = read_answer(status, heard, base, self.kit.lookup)
         reply = self._reply(told, self.precedent.settled(told.answer))
-        # A Location that is not local is read by more than its text.
-        if (location is None or is_local(location)) and sum(map(len, filter(None, known))) <= USUAL:
+        if _is_everybodys(location, told) and sum(map(len, filter(None, known))) <= USUAL:
             if len(self.replies) >= MAX_REPLIES:
                 self.replies.clear()
             self.replies[known] = reply
@@ -96,6 +95,11 @@ class Step:
             return None
         return Led(self.passage.state, told.location)
 
+
+def _is_everybodys(location: Optional[str], told: Told) -> bool:
+    """Is it read by nothing but its text and the mount point? Beyond that, a Location is read by the request's host."""
+    to = told.answer.to
+    return to is None or (to.path is not None and location is not None and is_local(location))
 
 
 def run_of(pattern: Run, head: Sequence[str]) -> Run:

@@ -284,6 +284,41 @@ def test_an_answer_that_takes_the_place_of_another_is_read_as_if_it_were_the_fir
     assert (after.trail, after.started) == (("/cart", "/shipping", "/payment"), before[0].started)
 
 
+@pytest.mark.parametrize("glob", ["accept", "reject"])
+def test_what_one_visitor_writes_as_host_says_nothing_of_anothers_answer(glob: str):
+    payment = {"to": ["/done"], "once": True, glob: ["http://login.example/*"]}
+    pair, mounted = Pair({**SHOP, "/payment": payment}, {}), {"SCRIPT_NAME": "/shop"}
+    for host in ("login.example", "shop.example") * 2:
+        for visitor in pair.visitors:
+            visitor.jar.clear()
+        for step, answer in [("GET /cart", SHOWN), ("GET /shipping", SHOWN), ("POST /shipping", led("/shop/payment")),
+                             ("GET /payment", SHOWN), ("POST /payment", led("/thanks"))]:  # fmt: skip
+            pair.ask(*step.split(), answer, {**mounted, "HTTP_HOST": host})  # type: ignore[arg-type]
+        (run,) = pair.runs(0)
+        assert ("/payment" in run.done, "/payment" in run.spent) == {
+            ("accept", "login.example"): (True, True), ("reject", "login.example"): (False, False),
+        }.get((glob, host), (False, True))  # fmt: skip
+
+
+def test_a_run_from_too_far_ahead_is_none_on_the_beaten_track_either():
+    pair = Pair({**SHOP, "/payment": {"to": ["/done"], "submit": True}}, {"ledger": None})
+    noon = pair.clock.now
+    pair.clock.now += 60
+    pair.ask("GET", "/cart", SHOWN, {})
+
+    def stepping(environ: Any, start_response: Any) -> Iterable[bytes]:
+        pair.clock.now = noon - 10
+        start_response("200 OK", [("Content-Type", "text/html")])
+        return [b"page"]
+
+    for visitor, app in zip(pair.visitors, pair.apps):
+        pair.clock.now = noon
+        app.answers = {"GET /shipping": stepping}
+        visitor.get("/shipping")
+    pair.clock.now = noon - 5
+    pair.ask("GET", "/shipping", SHOWN, {})
+
+
 @pytest.mark.parametrize("host", ["", "__Host-"], ids=["any name", "a protected name"])
 @pytest.mark.parametrize("header", [
     "{0}=T", "a=b; {0}=T", "a=b; {0}=T; c=d", "{0}=T; {0}=U", "a=b;{0}=T", "a=b, {0}=T", "x{0}=T", "a=b; x{0}=T",

@@ -529,6 +529,39 @@ def test_no_host_makes_a_failure_a_success(failure: str, host: str):
     assert visitor.get("/pay").reason == "skipped"
 
 
+@pytest.mark.parametrize("host", [
+    "login.example", "login", "login:1", "login:x", "login@x", "x@login", "signin.example:80", "x/login", "x/login?",
+    "x:80/login#", "shop.example/login", "x, y/login",
+])  # fmt: skip
+@pytest.mark.parametrize("header", ["HTTP_HOST", "HTTP_X_FORWARDED_HOST", "HTTP_X_FORWARDED_SERVER"])
+@pytest.mark.parametrize("mount", ["", "/mounted"])
+def test_no_host_makes_a_payment_free_again(header: str, host: str, mount: str):
+    """Bottle, WebOb and many an application copy one of these into a Location; a login there would be a failure."""
+    visitor, app = guarded(SHOP, check=False)
+
+    def paying(environ: Any, start_response: Any) -> list[bytes]:
+        location = "/done" if mount else f"http://{environ[header]}/done"
+        start_response("303 See Other", [("Location", location), ("Content-Type", "text/html")])
+        return [b""]
+
+    app.answers["POST /pay"] = paying
+    app.answers["POST /shipping"] = led(f"{mount}/pay")
+    for step in ("GET /cart", "GET /shipping", "POST /shipping", "GET /pay"):
+        visitor.call(*step.split(), SCRIPT_NAME=mount)
+    for _ in range(3):
+        visitor.post("/pay", **{"SCRIPT_NAME": mount, header: host})
+    assert app.calls.count("POST /pay") == 1
+
+
+def test_a_login_on_another_host_is_a_failure_by_its_path():
+    visitor, app = guarded(SHOP, check=False)
+    app.answers["POST /pay"] = led("https://sso.example/login?next=/pay")
+    app.answers["POST /shipping"] = led("/pay")
+    for step in ("GET /cart", "GET /shipping", "POST /shipping", "GET /pay", "POST /pay", "POST /pay"):
+        visitor.call(*step.split())
+    assert app.calls.count("POST /pay") == 2
+
+
 @pytest.mark.parametrize(("says", "reason"), [(None, None), ("failed", "skipped")], ids=["in silence", "by a word"])
 def test_an_application_that_sends_its_visitors_where_they_say_they_came_from_must_say_that_it_failed(
     says: Optional[str], reason: Optional[str]

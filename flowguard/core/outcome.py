@@ -119,9 +119,11 @@ def _matches(answers: Answers, answer: Answer, submission: bool) -> bool:
 
 def _subject(to: Destination, glob: str) -> str:
     """A glob is matched against the path below the mount point on the same host, with its query if the glob has a
-    ``?``; else against the whole URL."""
+    ``?``; else against the whole URL. But one that begins with ``*/`` speaks of a path wherever it is, and not of a
+    host: many an application takes that from a header, and ``//login.example/`` would say that it wants a login."""
     if to.path is None:
-        return to.url
+        _, elsewhere, rest = to.url.partition("://")
+        return f"/{rest.partition('/')[2]}" if elsewhere and glob.startswith("*/") else to.url
     return f"{to.path}?{to.query}" if "?" in glob and to.query else to.path
 
 

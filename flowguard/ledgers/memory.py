@@ -73,28 +73,33 @@ class _Deadlines:
         entry.bucket = bucket
 
     def remove(self, entry: _Entry) -> None:
-        bucket = entry.bucket
-        del bucket[entry.key]
-        if not bucket:
-            bucket.number = 0
-            del self._buckets[bucket.second]
+        del entry.bucket[entry.key]
+        self._close_if_empty(entry.bucket)
 
-    def expired(self, now: float) -> Optional[_Entry]:
-        """An entry that has expired; None if there is none among the first few places."""
-        entry = self._first_expired(now)
+    def take_expired(self, now: float) -> Optional[_Entry]:
+        """Take an entry off that has expired; None if there is none among the first few places."""
+        bucket = self._first_expired(now)
+        entry = None if bucket is None else bucket.popitem()[1]
+        if bucket is not None:
+            self._close_if_empty(bucket)
         self.due = min([heap[0][0] for heap in (self._old, self._new) if heap], default=inf)
         return entry
 
-    def _first_expired(self, now: float) -> Optional[_Entry]:
+    def _first_expired(self, now: float) -> Optional[_Bucket]:
         for heap in (self._old, self._new):
             left = EXAMINED
             while heap and heap[0][0] <= now and left:
                 left -= 1
                 _, number, bucket = heap[0]
                 if bucket.number == number:
-                    return bucket[next(reversed(bucket))]  # the first would be looked for behind all that are gone
+                    return bucket
                 heappop(heap)
         return None
+
+    def _close_if_empty(self, bucket: _Bucket) -> None:
+        if not bucket:
+            bucket.number = 0
+            del self._buckets[bucket.second]
 
     def _opened(self, second: int) -> _Bucket:
         bucket = self._buckets[second] = _Bucket(second, next(self._numbers))
@@ -220,10 +225,10 @@ class MemoryLedger:
 
     def _make_room(self, now: float) -> None:
         for _ in range(DRAINED):
-            gone = self._deadlines.expired(now)
+            gone = self._deadlines.take_expired(now)
             if gone is None:
                 break
-            self._remove(gone)
+            self._forget(gone)
         if len(self._entries) < self.capacity:
             return
         if not self._idle:
@@ -243,5 +248,8 @@ class MemoryLedger:
 
     def _remove(self, entry: _Entry) -> None:
         self._deadlines.remove(entry)
+        self._forget(entry)
+
+    def _forget(self, entry: _Entry) -> None:
         del self._entries[entry.key]
         self._idle.pop(entry.key, None)
