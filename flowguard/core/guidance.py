@@ -52,7 +52,6 @@ def target(flow: Definition, run: Optional[Run], now: Optional[int], agrees: Agr
     if current not in run.done or finished(flow, run):
         return current
 
-
     def gettable(name: str) -> bool:
         state = flow.states[name]
         return state.get and enterable(flow, run, state, False, now, agrees)
