@@ -28,14 +28,17 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 
 class Place(NamedTuple):
-    """What stands at a path for this flow: the name of its state or companion, if any, and the path's variables."""
+    """What stands at a path for this flow: the name of its state or companion, if any, and the path's variables; and
+    whether it is shut to everybody, by a fence or by its spelling."""
 
     name: Optional[str]
     is_state: bool
     values: Values
+    shut: bool = False
 
 
 NOWHERE = Place(None, False, ())
+SHUT = Place(None, False, (), True)
 Lookup = Callable[[str, str], Place]  # PATH_INFO and query to place
 
 
@@ -118,7 +121,7 @@ def destination(location: str, base: Mapping[str, Any], lookup: Lookup) -> Desti
     place = lookup(below, parts.query)
     readable = below.encode("latin-1").decode("utf-8", "replace")
     state, companion = (place.name, None) if place.is_state else (None, place.name)
-    return Destination(state, url, readable, parts.query, place.values, companion)
+    return Destination(state, url, readable, parts.query, place.values, companion, place.shut)
 
 
 def rooted(location: str, base: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Callable, Iterable, Optional, Sequence, Union
 from urllib.parse import unquote_to_bytes
 
 from flowguard import paths, replies
-from flowguard.answers import NOWHERE, Lookup, Place
+from flowguard.answers import NOWHERE, SHUT, Lookup, Place
 from flowguard.beaten import Track
 from flowguard.body import new_body
 from flowguard.codec import Codec
@@ -180,6 +180,10 @@ class FlowGuard:
         replies.drain(environ)
         return replies.send(replies.too_long(), environ, start_response)
 
+    def is_fenced(self, path: str) -> bool:
+        """Does a fence keep out a path that no flow declares?"""
+        return self._fences is not None and self._fences.find(path) is not None
+
     def look_at_server(self, environ: Environ) -> None:
         """Warn once where a ledger of one process meets a server that has several."""
         if not (self._lonely and environ.get("wsgi.multiprocess")):
@@ -293,20 +297,24 @@ class _Builder:
     def _lookup(self, flow: str) -> Lookup:
         """What stands at a PATH_INFO and a query for a flow: where a redirect leads. Read as a GET of the declared
         spelling."""
-        table, routes = self._table, self._routes
+        table, routes, guard = self._table, self._routes, self._guard
 
         def lookup(path: str, query: str) -> Place:
             found = table.find(path)
             if isinstance(found, Misspelt):
                 found = table.find(unquote_to_bytes(found.path).decode("latin-1"))
+            if found is None:
+                return SHUT if guard.is_fenced(path) else NOWHERE
             if not isinstance(found, Found):
-                return NOWHERE
+                return SHUT
             route = routes[found.index]
             if route.resets or route.duty.flow.name != flow:
                 return NOWHERE
             choice = route.choose_get(query)
-            if choice is None or choice.doubtful:
+            if choice is None:
                 return NOWHERE
+            if choice.doubtful:
+                return SHUT
             name = choice.select("GET")
             return Place(name, name in route.duty.flow.states, found.values)
 

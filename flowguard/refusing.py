@@ -171,11 +171,13 @@ class Refuser:
         return max(1, -(-left // 1000))
 
     def _led(self, asked: Asked, judged: Judged, refusal: Refusal) -> Optional[str]:
-        """Where the first submission led, if a GET there would pass or it is none of this flow's pages."""
+        """Where the first submission led, if a GET there would pass: it is judged where it is this flow's page."""
         led = judged.held.led
         if led is None or led.state != refusal.state or refusal.reason not in refusals.AGAIN:
             return None
         to = destination(led.location, asked.environ, self._kit.lookup)
+        if to.shut:
+            return None
         name = to.state or to.companion
         if name is None:
             return led.location

@@ -133,6 +133,20 @@ def test_a_path_that_nobody_named_is_refused_and_a_visit_is_led_back():
     assert app.calls == ["GET /checkout/cart"]
 
 
+@pytest.mark.parametrize("behind", ["/checkout/receipt", "/checkout/receipt/../x", "/checkout/look?tab=a&tab=b"])
+def test_a_second_click_goes_not_where_the_first_led_if_nobody_gets_there(behind: str):
+    flow = {"/checkout/cart": {"to": ["/checkout/pay"]}, "/checkout/pay": {"once": True, "accept": [303]},
+            "/checkout/look?tab=a": {"within": ["/checkout/pay"]}}  # fmt: skip
+    visitor, app = guarded(flow, fence=FENCE)
+    visitor.get("/checkout/cart")
+    visitor.get("/checkout/pay")
+    app.answers["POST /checkout/pay"] = led(behind)
+    visitor.post("/checkout/pay")
+    second = visitor.post("/checkout/pay")
+    assert (second.reason, second.location) == ("duplicate", "/checkout/pay")
+    assert visitor.get("/checkout/pay").status == 200
+
+
 def test_without_a_run_it_is_the_start_that_a_visit_is_led_to():
     visitor, app = guarded(SHOP, fence=FENCE)
     assert visitor.get("/checkout").location == "/checkout/cart"

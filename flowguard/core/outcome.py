@@ -43,7 +43,7 @@ class Destination(NamedTuple):
 
     state: the state of this flow that a GET there would ask for, or None. values: that path's variables.
     path, query: below the mount point on the same host; path is None for anything else. url: the whole of it.
-    companion: the one that a GET there would ask for, which is no state.
+    companion: the one that a GET there would ask for, which is no state. shut: nobody gets there.
     """
 
     state: Optional[str]
@@ -52,6 +52,7 @@ class Destination(NamedTuple):
     query: str = ""
     values: Values = ()
     companion: Optional[str] = None
+    shut: bool = False
 
 
 class Answer(NamedTuple):
