@@ -19,6 +19,7 @@ _PAGES = ("text/html", "application/xhtml+xml")
 # A host and its port. Anything else in a Host header is there to be read as a path: "x/done?", before a Location.
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
 _HOSTS = ("HTTP_HOST", "HTTP_X_FORWARDED_HOST", "HTTP_X_ORIGINAL_HOST", "HTTP_X_HOST", "HTTP_X_FORWARDED_SERVER")
+MAX_HOSTS = 1_024  # characters of such a header: names of 253 (RFC 1035, 3.1), one for each proxy on the way
 _NO_HOST = "host.invalid"  # nobody's (RFC 6761, 6.4)
 # Characters of a Location's path, as it is written, without its query: a longer one leads to no page of ours, and to
 # read it takes milliseconds, whoever made the application write it.
@@ -181,8 +182,10 @@ def _names_host(location: str) -> bool:
 def _is_host_odd(base: Mapping[str, Any]) -> bool:
     """Is a header that tells a host none that a browser sends? An application may have copied it into its Location,
     and its path with it: of ``x/login?`` comes ``http://x/login?/done``."""
-    hosts = [str(base[key]) for key in _HOSTS if base.get(key)]
-    return not all(_HOST.fullmatch(host.strip()) for value in hosts for host in value.split(","))
+    told = [str(base[key]) for key in _HOSTS if base.get(key)]
+    if any(len(text) > MAX_HOSTS for text in told):
+        return True
+    return not all(_HOST.fullmatch(host.strip()) for text in told for host in text.split(","))
 
 
 def _same_host(netloc: str, base: Mapping[str, Any]) -> bool:

@@ -122,6 +122,18 @@ def test_no_host_whatever_is_read_as_a_path(given: str, host: str):
         assert found.state == "here"  # it stays understood, whatever the host
 
 
+@pytest.mark.parametrize("hosts", ["a.example, b.example:8080", " [::1]:80 ,c", ",".join(["a"] * 512), ""])
+def test_the_hosts_of_proxies_on_the_way_are_no_odd_ones(hosts: str):
+    assert destination("https://pay.example/x", {**BASE, "HTTP_X_FORWARDED_HOST": hosts}, lookup).url[-2:] == "/x"
+
+
+@pytest.mark.parametrize("hosts", ["a.example, b/login", "a,,b", "a" * 1_025, ",".join(["a"] * 30_000)])
+def test_a_location_says_nothing_where_a_host_was_made_up(hosts: str):
+    found = destination("https://pay.example/x", {**BASE, "HTTP_X_FORWARDED_HOST": hosts}, lookup)
+    assert found == Destination(None, "http://host.invalid/")
+    assert destination("/s/a/c", {**BASE, "HTTP_X_FORWARDED_HOST": hosts}, lookup).state == "there"
+
+
 @pytest.mark.parametrize("location", ["http:///x", "http://:80/x", "javascript:/x", "http:x", "https:/x", "ftp://me/x"])
 def test_a_location_without_a_host_or_of_another_kind_leads_elsewhere(location: str):
     found = destination(location, {"HTTP_HOST": "", "SERVER_NAME": "you"}, lookup)
