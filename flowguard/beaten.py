@@ -90,7 +90,7 @@ class Lane:
         started, changed, entered = int(head[3], 16), int(head[4], 16), head[5]
         age = now - started
         # Where hosts' clocks differ, and near a run's end, the gate says what its times mean.
-        if age < 0 or not changed <= age <= self._ttl or age - changed > self._idle or (
+        if not 0 <= changed <= age <= self._ttl or age - changed > self._idle or (
             entered != head[4] and int(entered, 16) > age
         ):
             return None
