@@ -1,6 +1,6 @@
 """What a guard costs, beside the cryptography that it can't do without, and beside what people write in its place:
 
-    python3 tests/bench.py                    # all of it: four minutes
+    python3 tests/bench.py                    # all of it: two minutes
     python3 tests/bench.py --json FILE        # the figures also as JSON
     python3 tests/bench.py requests           # only the table of requests; or: growth, sockets, worst, start
 
