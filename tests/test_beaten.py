@@ -335,6 +335,14 @@ def test_a_token_that_is_read_in_passing_is_the_one_that_is_read_with_care(host:
     assert token == "T" or header not in ("{0}=T", "a=b; {0}=T", "a=b; {0}=T; c=d")
 
 
+@pytest.mark.parametrize(("header", "expected"), [
+    ("name=T; c=d; e=f", "T"), ("a=b; name=T; c=d; e=f", "T"), ("name=Tname=T; c=d", "Tname=T"),
+])  # fmt: skip
+def test_a_token_ends_where_the_next_cookie_begins(header: str, expected: str):
+    cookie = Cookie("name", Codec(Flow(SHOP).definition), Seal([SECRET], "flow"), Attributes(), False)
+    assert cookie.only(header, "name-note") == expected
+
+
 @pytest.mark.parametrize("behind", [", other=1", ",", " other=1", "\t"])
 def test_a_cookie_that_a_server_has_joined_to_another_is_read_as_the_gate_reads_it(behind: str):
     pair = Pair(SHOP, {})
