@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from functools import lru_cache, partial
+from operator import methodcaller
 from typing import Callable, Mapping, NamedTuple, Optional, Sequence
 
 from flowguard.core.flow import Definition
@@ -122,9 +123,8 @@ class Way(NamedTuple):
 HEAD = 6  # fields of what a run has of its own: id, seq, since first, started; and since then, changed and entered
 
 
-def apart(text: str) -> list[str]:
-    """The fields of a run's head, and in one text its way: all the rest, which many runs share."""
-    return text.split(".", HEAD)
+# Takes a run's text apart: the fields of its head, and in one text its way: all the rest, which many runs share.
+apart: Callable[[str], list[str]] = methodcaller("split", ".", HEAD)
 
 
 def numbers_of(head: Sequence[str]) -> Numbers:
@@ -138,11 +138,17 @@ def write_head(id: str, numbers: Numbers) -> str:
     return f"{id}.{seq:x}.{seq - first:x}.{started:x}.{changed - started:x}.{entered - started:x}."
 
 
-def write_later(head: Sequence[str], more: int, started: int, now: int, enters: bool) -> str:
-    """The head of the same run, *more* changes later, of which the last is *now*, and enters a state or doesn't."""
+def write_later(fields: Sequence[str], more: int, started: int, now: int, enters: bool) -> str:
+    """The head of the same run, *more* changes later, of which the last is *now*, and enters a state or doesn't.
+    fields: of its text, as they are taken apart."""
+    id, seq, since, begun, _, entered, _ = fields
     age = f"{now - started:x}"
-    seq, since = int(head[1], 16) + more, int(head[2], 16) + more
-    return f"{head[0]}.{seq:x}.{since:x}.{head[3]}.{age}.{age if enters else head[5]}."
+    return f"{id}.{_sum(seq, more)}.{_sum(since, more)}.{begun}.{age}.{age if enters else entered}."
+
+
+@lru_cache(1_024)  # counts are small numbers, mostly
+def _sum(count: str, more: int) -> str:
+    return f"{int(count, 16) + more:x}"
 
 
 def _write(run: Run, way_text: Callable[[Way], str]) -> str:

@@ -45,20 +45,33 @@ class _TextSigner(Signer):
 
     def __init__(self, key: bytes) -> None:
         super().__init__(key, key_derivation="none", digest_method=hashlib.sha256)
-        key = key.ljust(64, b"\0")
-        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in key))
-        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in key))
+        self.signature = _signatures(key)
 
     def get_signature(self, value: Union[str, bytes]) -> bytes:
-        inner, outer = self._inner.copy(), self._outer.copy()
-        inner.update(value.encode() if isinstance(value, str) else value)
+        return self.signature(value.encode() if isinstance(value, str) else value)
+
+
+def _signatures(key: bytes, head: bytes = b"") -> Callable[[bytes], bytes]:
+    """Signs what comes behind *head*."""
+    padded = key.ljust(64, b"\0")
+    new_inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in padded) + head).copy
+    new_outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in padded)).copy
+
+    def signature(value: bytes) -> bytes:
+        inner, outer = new_inner(), new_outer()
+        inner.update(value)
         outer.update(inner.digest())
-        return b2a_base64(outer.digest(), newline=False).translate(_URL_SAFE, b"=")
+        return b2a_base64(outer.digest()).translate(_URL_SAFE, b"=\n")
+
+    return signature
 
 
 def looks_signed(token: str) -> bool:
     """Does it begin as every cookie of ours does, whatever flow's and whatever key's?"""
     return token[:1] == VERSION and token[3:4] == "."
+
+
+Write = Callable[[str], Optional[str]]  # a run's text to the value of a Set-Cookie header; None: it is too long
 
 
 class Seal:
@@ -69,18 +82,27 @@ class Seal:
         derived = derived_keys(secret_keys, f"flowguard.v1.{name}")
         self._signers: dict[bytes, list[Callable[[bytes], bytes]]] = {}
         for key in derived:
-            sign = _TextSigner(key).get_signature
+            sign = _TextSigner(key).signature
             self._signers.setdefault(self._head_of(key).encode(), []).insert(0, sign)
         self._head = self._head_of(derived[-1])
-        self._newest = self._signers[self._head.encode()][0]
+        self._newest = _signatures(derived[-1], self._head.encode())
 
     @staticmethod
     def _head_of(key: bytes) -> str:
         return f"{VERSION}{hashlib.sha256(b'mark' + key).hexdigest()[:2]}."
 
     def sign(self, text: str) -> str:
-        value = f"{self._head}{text}"
-        return f"{value}.{self._newest(value.encode()).decode()}"
+        return f"{self._head}{text}.{self._newest(text.encode()).decode()}"
+
+    def framed(self, before: str, after: str) -> Write:
+        """Signs a text, and puts the token between *before* and *after*; None where that is too long for a cookie."""
+        before, signature = f"{before}{self._head}", self._newest
+
+        def write(text: str) -> Optional[str]:
+            header = f"{before}{text}.{signature(text.encode()).decode()}{after}"
+            return header if len(header) <= MAX_COOKIE else None
+
+        return write
 
     def verify(self, token: str) -> Optional[str]:
         """The text that was signed, or None for anything that we did not write."""
@@ -149,10 +171,11 @@ class Cookie:
         host = secure and attributes.domain is None and attributes.path == "/"
         self.name = f"{_PREFIX}{name}" if host else name
         self._codec, self._seal = codec, seal
-        self.verify, self._sign = seal.verify, seal.sign
+        self.verify = seal.verify
         self._needle = f"{self.name}="
         self._pattern = name_and_value(re.escape(self.name))
         self._before, self._after = self._frame(attributes, secure)
+        self.sign = seal.framed(self._before, self._after)  # a run's text as the value of a Set-Cookie header
         self.longest = len(self._before) + len(self._after) + codec.longest + len(VERSION) + 4 + _SIGNATURE
 
     def _frame(self, attributes: Attributes, secure: bool) -> tuple[str, str]:
@@ -177,15 +200,11 @@ class Cookie:
     def only(self, header: str, note: str) -> Optional[str]:
         """The token, where our name stands there once, where browsers put it, and no *note* is beside it; None where
         more is to be read. A token that does not verify may be *odd*."""
-        needle = self._needle
-        begin = header.find(needle)
-        if begin < 0 or (begin and header[begin - 2 : begin] != "; "):
+        before, name, rest = header.partition(self._needle)
+        if not name or (before and (before[-2:] != "; " or note in before)):
             return None
-        end = header.find(";", begin)
-        if end < 0:
-            end = len(header)
-        others = header[:begin] + header[end:]
-        return None if needle in others or note in others else header[begin + len(needle) : end]
+        token, _, after = rest.partition(";")
+        return None if after and (self._needle in after or note in after) else token
 
     def every(self, header: str) -> list[Found]:
         """All runs of this flow in a Cookie header."""
@@ -195,13 +214,6 @@ class Cookie:
     def sent(self, run: Run, found: Found) -> list[str]:
         """The values of the Set-Cookie headers for *run*, which takes the place of what was *found*."""
         return [self.write(run)]
-
-    def sign(self, text: str, before: Optional[str] = None) -> Optional[str]:
-        """The value of a Set-Cookie header for the run that *text* tells; None where that is too long for one.
-
-        before: what stands before the token, where it is not the flow's own name."""
-        header = f"{before or self._before}{self._sign(text)}{self._after}"
-        return header if len(header) <= MAX_COOKIE else None
 
     def forgotten(self, run: Run, found: Found) -> list[str]:
         """The same for an empty run after a reset."""
@@ -225,10 +237,12 @@ class Cookie:
         return self._written(run)
 
     def _written(self, run: Run, before: Optional[str] = None) -> str:
-        header = self.sign(self._codec.encode(run), before)
+        """before: what stands before the token, where it is not the flow's own name."""
+        write = self.sign if before is None else self._seal.framed(before, self._after)
+        header = write(self._codec.encode(run))
         while header is None:
             run = _shortened(run)
-            header = self.sign(self._codec.encode(run), before)
+            header = write(self._codec.encode(run))
         return header
 
 
