@@ -8,40 +8,49 @@ note, another run in the ledger, a word of the application's) goes by the gate, 
 
 from __future__ import annotations
 
+from logging import DEBUG
 from math import inf
 from typing import Callable, Iterable, Optional
 
 from flowguard import replies, tracing
-from flowguard.body import BODY
 from flowguard.codec import Codec, apart
 from flowguard.cookie import is_odd
 from flowguard.core.flow import SAFE
 from flowguard.core.passage import Attempt, Reason
 from flowguard.core.precedents import Precedent, pattern_of
 from flowguard.errors import LedgerUnavailable
-from flowguard.exchange import Call
+from flowguard.exchange import CALLS
 from flowguard.gate import Gate
-from flowguard.keeping import Held
+from flowguard.keeping import Held, is_as_written
 from flowguard.notes import NO_NOTE
 from flowguard.passing import Passing
 from flowguard.reading import Application, Environ, StartResponse, ask_for_the_page
 from flowguard.refusing import Refuser
 from flowguard.replies import Response
-from flowguard.steps import MAX_STEPS, Step, run_of
+from flowguard.steps import LONG, Shelves, Step, run_of
 from flowguard.visit import Jar, Kit
 
 # Keys of an environ with which a request is no ordinary one: another method than the wire's, a speculation, a guard
 # around this one that is at work on it.
 UNUSUAL = (
     "HTTP_X_HTTP_METHOD_OVERRIDE", "HTTP_X_HTTP_METHOD", "HTTP_X_METHOD_OVERRIDE", "HTTP_SEC_PURPOSE", "HTTP_PURPOSE",
-    "HTTP_X_MOZ", "flowguard.calls",
+    "HTTP_X_MOZ", CALLS,
 )  # fmt: skip
 METHODS = ("GET", "POST")  # that have lanes
+is_traced = tracing.logger.isEnabledFor
 FORGED = "forged"  # what stands for the way of a cookie that nobody can read: a way has dots
 
 
 # The answer to an ordinary request; None for any other, which must go by the gate.
 Serve = Callable[[Environ, StartResponse], Optional[Iterable[bytes]]]
+
+
+class _Overtaken(Exception):
+    """The ledger holds another run than the cookie, or another submission is under way."""
+
+    def __init__(self, held: Held) -> None:
+        super().__init__()
+        self.held = held
 
 
 class Track:
@@ -54,7 +63,7 @@ class Track:
         self.look_at_server = look_at_server
         self.guard, self.app, self.gate, self.kit, self.codec, self.refuser = guard, app, gate, kit, codec, refuser
         self.jars = [(jar, jar.cookie.only, jar.cookie.verify, jar.notes.name) for jar in gate.jars]
-        self.steps: dict[tuple[str, Lane], Step] = {}  # by the way's text
+        self.steps = Shelves()
 
     def lane(self, name: str, method: str) -> Optional[Lane]:
         """None where the text of the answers is looked at, and they wait."""
@@ -66,7 +75,7 @@ class Lane:
 
     def __init__(self, track: Track, name: str, submission: bool) -> None:
         self._track, self._flow, self._name = track, track.kit.flow, name
-        self._jars, self._steps = track.jars, track.steps
+        self._jars, self._steps = track.jars, track.steps.new()
         self._app, self._guard, self._clock, self._keeper = track.app, track.guard, track.kit.clock, track.kit.keeper
         by_get = not submission and name in self._flow.effects
         self._attempt = Attempt(name, submission or by_get, None, by_get=by_get)
@@ -75,16 +84,16 @@ class Lane:
 
     def serve(self, environ: Environ, start_response: StartResponse) -> Optional[Iterable[bytes]]:
         """See `Serve`."""
-        header = environ.get("HTTP_COOKIE", "")
         jar, only, verify, note = self._jars[environ.get("wsgi.url_scheme") == "https"]
-        token = only(header, note)
+        token = only(environ.get("HTTP_COOKIE", ""), note)
         if token is None or not environ.keys().isdisjoint(UNUSUAL):
             return None
         text, now = verify(token), int(self._clock() * 1000)
         if text is None:
             return None if is_odd(token) else self._forged(environ, start_response, jar, now)
         head = apart(text)
-        step = self._steps.get((head[-1], self)) or self._learn(head[-1], environ)
+        way = head[-1]
+        step = (self._steps.get(way) if len(way) < LONG else self._steps.find(way)) or self._learn(way, environ)
         if step is None:
             return None
         started, changed, entered = int(head[3], 16), int(head[4], 16), head[5]
@@ -94,22 +103,38 @@ class Lane:
             entered != head[4] and int(entered, 16) > age
         ):
             return None
-        if step.claims:
-            return self._submit(step, environ, start_response, jar, head, text, started, now)
-        response = self._response(step, environ) if step.refused else None
-        if step.refused and response is None:
-            return None
+        response, version, token = None, 0, None
+        if step.refused:
+            response = self._response(step, environ)
+            if response is None:
+                return None
         try:
-            version = self._keeper.version(head[0], text, now)
+            if step.claims:
+                version, token = self._claim(step, head, text, started, now)
+            else:
+                record = self._keeper.record(head[0], now)
+                if record is not None:
+                    if step.again or not is_as_written(record, text):  # it may know where the first submission led
+                        return None
+                    version = record.version
         except LedgerUnavailable:
-            if self._must_ask:
+            if step.claims or self._must_ask:
                 return self._by_the_gate(None, environ, start_response)
-            version = 0
-        if version is None or (version and step.again):  # it may know where the first submission led
-            return None
+        except _Overtaken as error:
+            return self._by_the_gate(error.held, environ, start_response)
         if response is not None:
             return self._turn_away(step, response, environ, start_response, jar, now)
-        return self._pass(Passing(step, environ, start_response, jar, head, text, started, version, now), environ)
+        if step.needs_page:
+            ask_for_the_page(environ)
+        passing = Passing(step, environ, start_response, jar, head, text, started, version, now, token)
+        if is_traced(DEBUG):
+            passing.visit()
+        call = [self._guard]
+        environ["flowguard.run"], environ[CALLS] = passing.handle, (call,)
+        try:
+            return passing.call(self._app, environ)
+        finally:
+            call.clear()
 
     def _learn(self, way: str, environ: Environ) -> Optional[Step]:
         """What comes of those who have come that way, of whom one is here; None where there is no run in it."""
@@ -122,57 +147,35 @@ class Lane:
             if run is None or not run.trail:
                 return None
             run = pattern_of(run)
-        step = Step(track.kit, track.codec, self._name, Precedent(self._flow, run, attempt))
-        if len(self._steps) >= MAX_STEPS:
-            self._steps.clear()
-        self._steps[way, self] = step
+        step = Step(track.kit, track.codec, self._name, way, Precedent(self._flow, run, attempt))
+        track.steps.put(self._steps, step)
         return step
 
     # --- what comes of it ---------------------------------------------------------------------------------------
 
-    def _submit(
-        self, step: Step, environ: Environ, start_response: StartResponse, jar: Jar, head: list[str], text: str,
-        started: int, now: int,
-    ) -> Iterable[bytes]:  # fmt: skip
-        keeper, version, token = self._keeper, 0, None
-        if keeper.keeps:
-            written = text + step.record
-            try:
-                claim, record = keeper.claim(head[0], written, started, self._name, now)
-                version, token = record.version, claim.token
-                if record.text != written or record.claim != claim:
-                    run = run_of(step.run, head)
-                    held = keeper.awarded(run, text, written, claim, record, now)
-                    if held.run is not run or held.busy:
-                        return self._by_the_gate(held, environ, start_response)
-                    version, token = held.version, held.token
-            except LedgerUnavailable:
-                return self._by_the_gate(None, environ, start_response)
-        passing = Passing(step, environ, start_response, jar, head, text, started, version, now, token)
-        return self._pass(passing, environ)
-
-    def _pass(self, passing: Passing, environ: Environ) -> Iterable[bytes]:
-        if tracing.wanted():
-            passing.visit()
-        if passing.step.needs_page:
-            ask_for_the_page(environ)
-        call = Call(self._guard)
-        environ["flowguard.run"], environ["flowguard.calls"], environ[BODY] = passing.handle, (call,), None
-        try:
-            return passing.call(self._app, environ)
-        finally:
-            call.open = False
+    def _claim(self, step: Step, head: list[str], text: str, started: int, now: int) -> tuple[int, Optional[str]]:
+        """The run's version in the ledger, and the token of the claim on this submission, which is won. Raises
+        LedgerUnavailable, and `_Overtaken`."""
+        keeper, written = self._keeper, text + step.record
+        claim, record = keeper.claim(head[0], written, started, self._name, now)
+        if record.text == written and record.claim == claim:
+            return record.version, claim.token
+        run = run_of(step.run, head)
+        held = keeper.awarded(run, text, written, claim, record, now)
+        if held.run is not run or held.busy:
+            raise _Overtaken(held)
+        return held.version, held.token
 
     def _by_the_gate(
         self, held: Optional[Held], environ: Environ, start_response: StartResponse
     ) -> Iterable[bytes]:
         """held: what the ledger said; None where it was silent."""
-        call = Call(self._guard)
-        environ["flowguard.calls"] = (call,)
+        call = [self._guard]
+        environ[CALLS] = (call,)
         try:
             return self._track.gate.serve_on(held, environ, start_response, self._name)
         finally:
-            call.open = False
+            call.clear()
 
     def _response(self, step: Step, environ: Environ) -> Optional[Response]:
         """How those are refused who take that step; None where the gate must say it."""
@@ -181,7 +184,7 @@ class Lane:
     def _forged(
         self, environ: Environ, start_response: StartResponse, jar: Jar, now: int
     ) -> Optional[Iterable[bytes]]:
-        step = self._steps.get((FORGED, self)) or self._learn(FORGED, environ)
+        step = self._steps.get(FORGED) or self._learn(FORGED, environ)
         response = self._response(step, environ) if step is not None and step.refused else None
         if step is None or response is None:
             return None

@@ -12,15 +12,10 @@ from typing import Any, Callable, Iterable, Iterator, Optional
 Headers = list[tuple[str, str]]
 Write = Callable[[bytes], object]
 
-
-class Call:
-    """A call of a guard, until it returns. A middleware outside may keep its environ, or a copy, for another request:
-    that one is judged anew."""
-
-    open = True
-
-    def __init__(self, guard: object) -> None:
-        self.guard = guard
+# The calls of guards that are at work on a request stand in its environ under this key, each a list of that guard,
+# which is emptied when the call returns: a middleware outside may keep the environ, or a copy, for another request,
+# and that one is judged anew.
+CALLS = "flowguard.calls"
 
 
 class Exchange:

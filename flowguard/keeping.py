@@ -119,20 +119,8 @@ class Keeper:
 
     def newest(self, run: Run, text: str, now: int) -> Held:
         """The newest run of *run*'s id; *text* is how the cookie wrote it. Raises LedgerUnavailable."""
-        if self._ledger is None:
-            return Held(run)
-        record = self._read(run.id, now)
+        record = self.record(run.id, now)
         return Held(run) if record is None else self._merge(run, text, record, now)
-
-    def version(self, id: str, text: str, now: int) -> Optional[int]:
-        """The version of a run that the ledger holds as the cookie writes it, in *text*; 0 where it holds none. None
-        where there is more to be said: it holds another run, or somebody submits. Raises LedgerUnavailable."""
-        if not self.keeps:
-            return 0
-        record = self._read(id, now)
-        if record is None:
-            return 0
-        return record.version if record.claim is None and records.run_in(record.text) == text else None
 
     def newest_or_cookie(self, run: Run, text: str, now: int) -> Held:
         """The same, for an answer that can do without the ledger."""
@@ -252,7 +240,7 @@ class Keeper:
 
     def _overtaken(self, held: Held, now: int) -> tuple[Optional[Run], int, Optional[str]]:
         """Somebody else has written: the run as it is now, its version, and the claim that our next write ends."""
-        record = self._read(held.run.id, now)
+        record = self.record(held.run.id, now)
         if record is None:
             return None, 0, held.token
         newest, over = self._codec.decode(records.read(record.text).run), _over(record, now)
@@ -278,7 +266,7 @@ class Keeper:
         Raises LedgerUnavailable."""
         if version or passage.submission:
             return False
-        return self._ledger is None or self._read(id, now) is None
+        return self.record(id, now) is None
 
     def replace(self, held: Held, run: Run, now: int) -> None:
         """Keep *run* (emptied by a reset or an expiry) in place of what the ledger holds, if it holds anything."""
@@ -323,7 +311,10 @@ class Keeper:
 
     # Each as `with self._outages`, but a frame cheaper: every request comes here.
 
-    def _read(self, id: str, now: int) -> Optional[Record]:
+    def record(self, id: str, now: int) -> Optional[Record]:
+        """What the ledger holds of the run of this id. Raises LedgerUnavailable."""
+        if not self.keeps:
+            return None
         try:
             record = self._asked.read(f"{self._prefix}{id}", now=now / 1000)
         except LedgerUnavailable as error:
@@ -367,6 +358,11 @@ class Keeper:
     def _release(self, run: Run, token: str, now: int) -> None:
         with self._outages:
             self._asked.release(f"{self._prefix}{run.id}", token, now=now / 1000)
+
+
+def is_as_written(record: Record, text: str) -> bool:
+    """Is the run in it as a cookie writes it, in *text*, and nobody submits?"""
+    return record.claim is None and records.run_in(record.text) == text
 
 
 def _over(record: Record, now: int) -> Optional[Claim]:

@@ -21,7 +21,7 @@ from flowguard.config import Key, Plan, configure, signing_keys
 from flowguard.cookie import MAX_COOKIE, Attributes, Cookie, Seal
 from flowguard.core.precedents import is_steady
 from flowguard.errors import ConfigError, Problem
-from flowguard.exchange import Call
+from flowguard.exchange import CALLS
 from flowguard.fences import Fence, Fenced, Fences
 from flowguard.gate import Gate
 from flowguard.hooks import Hooks
@@ -44,6 +44,9 @@ from flowguard.wire import native
 
 logger = logging.getLogger("flowguard.config")
 ledger_logger = logging.getLogger("flowguard.ledger")
+
+MAX_STRANGERS = 1_024  # paths of no flow's that are known as such: at most 250 kB
+USUAL = 120  # characters of a path; longer ones are looked up each time
 
 
 class FlowGuard:
@@ -75,6 +78,7 @@ class FlowGuard:
         rules, numbers = _number(plans)
         self._table = PathTable(rules)
         self._find_other = self._table.find_other
+        self._strangers: set[str] = set()
         fences = [Fence(prefix, plan.options.open) for plan in plans for prefix in plan.options.fence]
         self._fences = Fences(fences, first=len(rules)) if fences else None
         self.ledger = opened
@@ -116,12 +120,22 @@ class FlowGuard:
             lane = lanes.get(environ["REQUEST_METHOD"])
             answer = None if lane is None else lane(environ, start_response)
             return self._guarded(self._table.declared[path], environ, start_response) if answer is None else answer
+        if path in self._strangers:
+            return self.app(environ, start_response)
         found: Union[Found, Misspelt, TooLong, Unreadable, Fenced, None] = self._find_other(path)
         if found is None:
             found = None if self._fences is None else self._fences.find(path)
             if found is None:
+                self._remember(path)
                 return self.app(environ, start_response)
         return self._guarded(found, environ, start_response)
+
+    def _remember(self, stranger: str) -> None:
+        """Note a path of no flow's. They are few, mostly, and asked for most."""
+        if len(stranger) <= USUAL:
+            if len(self._strangers) >= MAX_STRANGERS:
+                self._strangers.clear()
+            self._strangers.add(stranger)
 
     def _guarded(
         self, found: Union[Found, Misspelt, TooLong, Unreadable, Fenced], environ: Environ,
@@ -146,8 +160,8 @@ class FlowGuard:
         self, environ: Environ, start_response: StartResponse, found: Union[Found, Misspelt, TooLong, Fenced],
         route: Route, gate: Gate,
     ) -> Iterable[bytes]:  # fmt: skip
-        under_way: tuple[Call, ...] = environ.get("flowguard.calls", ())
-        if any(call.guard is self and call.open for call in under_way):
+        under_way: tuple[list[FlowGuard], ...] = environ.get(CALLS, ())
+        if any(self in call for call in under_way):
             return self.app(environ, start_response)  # the application calls us: its own request was judged
         new_body(environ)
         choice = route.choose(environ) if isinstance(found, Found) else Choice(route.select)
@@ -155,12 +169,12 @@ class FlowGuard:
             return self.app(environ, start_response)
         if is_speculation(environ):
             return gate.put_off(environ, start_response)
-        call = Call(self)
-        environ["flowguard.calls"] = (*under_way, call)
+        call = [self]
+        environ[CALLS] = (*under_way, call)
         try:
             return self._judged(environ, start_response, found, route, gate, choice)
         finally:
-            call.open = False
+            call.clear()
 
     def _judged(
         self, environ: Environ, start_response: StartResponse, found: Union[Found, Misspelt, TooLong, Fenced],

@@ -78,18 +78,23 @@ class Passing(Exchange):
         headers += step.headers[cached]
         if reply.way is None:
             self.settled_already = self._token is None
-        else:
-            self.settled_already = False
-            self._change(reply, reply.way)
-            if reply.tells:
-                headers.append(("Set-Cookie", self._cookie(reply)))
+            return headers
+        self.settled_already = False
+        self._change(reply, reply.way)
+        if reply.tells:
+            cookie = self._jar.cookie
+            headers.append(("Set-Cookie", cookie.sign(self._written) or cookie.write(self._left(reply).run)))
         return headers
 
     def settle(self) -> None:
+        reply = self._reply
         if self._visit is not None or self.handle.overrule is not None:
             self.visit().settle()
-        elif self._reply is not None and not self.settled_already:
-            self._keep(self._reply)
+        elif reply is not None and not self.settled_already:
+            if reply.way is None or self.step.hooked or not self._is_kept(reply):
+                self._keep_slowly(reply)
+            elif self.step.once:
+                self.step.kit.pages.saw(self.step.name, reply.settled.outcome)
 
     def raised(self) -> None:
         self.visit().raised()
@@ -98,7 +103,7 @@ class Passing(Exchange):
 
     def _change(self, reply: Reply, way: str) -> None:
         """How the run is written that the reply leaves."""
-        head, self._now = self._head, int(self.step.kit.clock() * 1000)
+        head, self._now = self._head, int(self.step.clock() * 1000)
         if reply.goes_on:
             self._left_begun = self._begun
             self._written = write_later(head, reply.more, self._begun, self._now, reply.enters) + way
@@ -106,27 +111,15 @@ class Passing(Exchange):
             numbers = moved(numbers_of(head), reply.settled.run, self._now)
             self._left_begun, self._written = numbers[2], write_head(head[0], numbers) + way
 
-    def _cookie(self, reply: Reply) -> str:
-        cookie = self._jar.cookie.sign(self._written)
-        return self._jar.cookie.write(self._left(reply).run) if cookie is None else cookie
-
-    def _keep(self, reply: Reply) -> None:
-        """What the reply leaves goes to the ledger."""
-        kit = self.step.kit
-        if reply.way is None or kit.hooks.any or not self._is_kept(reply):
-            self._keep_slowly(reply)
-        elif self.step.once:
-            kit.pages.saw(self.step.name, reply.settled.outcome)
-
     def _is_kept(self, reply: Reply) -> bool:
-        """Written as it is, or not to be; False where somebody else has written meanwhile."""
-        id, version, passage, now = self._head[0], self._version, self.step.passage, self._now
-        keeper = self.step.kit.keeper
+        """What the reply leaves goes to the ledger as it is, or need not; False where somebody else has written
+        meanwhile."""
+        keeper, id, passage, now = self.step.keeper, self._head[0], self.step.passage, self._now
         try:
-            if not keeper.keeps or (not passage.submission and keeper.need_not_keep(id, version, passage, now)):
+            if self._token is None and (not keeper.keeps or keeper.need_not_keep(id, self._version, passage, now)):
                 return True
-            keep = bool(reply.settled.run.spent)
-            return keeper.write(id, self._written + reply.record, self._left_begun, version, keep, self._token, now)
+            text = self._written + reply.record
+            return keeper.write(id, text, self._left_begun, self._version, reply.keep, self._token, now)
         except LedgerUnavailable:  # that is told, and the cookie has it
             return True
 
