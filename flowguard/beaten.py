@@ -45,14 +45,6 @@ FORGED = "forged"  # what stands for the way of a cookie that nobody can read: a
 Serve = Callable[[Environ, StartResponse], Optional[Iterable[bytes]]]
 
 
-class _Overtaken(Exception):
-    """The ledger holds another run than the cookie, or another submission is under way."""
-
-    def __init__(self, held: Held) -> None:
-        super().__init__()
-        self.held = held
-
-
 class Track:
     """What a flow's lanes share."""
 
@@ -103,14 +95,14 @@ class Lane:
             entered != head[4] and int(entered, 16) > age
         ):
             return None
-        response, version, token = None, 0, None
+        response, version, token, overtaken, silent = None, 0, None, None, False
         if step.refused:
             response = self._response(step, environ)
             if response is None:
                 return None
         try:
             if step.claims:
-                version, token = self._claim(step, head, text, started, now)
+                version, token, overtaken = self._claim(step, head, text, started, now)
             else:
                 record = self._keeper.record(head[0], now)
                 if record is not None:
@@ -118,10 +110,9 @@ class Lane:
                         return None
                     version = record.version
         except LedgerUnavailable:
-            if step.claims or self._must_ask:
-                return self._by_the_gate(None, environ, start_response)
-        except _Overtaken as error:
-            return self._by_the_gate(error.held, environ, start_response)
+            silent = step.claims or self._must_ask
+        if silent or overtaken is not None:  # out here: the application meets no exception of ours
+            return self._by_the_gate(overtaken, environ, start_response)
         if response is not None:
             return self._turn_away(step, response, environ, start_response, jar, now)
         if step.needs_page:
@@ -153,18 +144,19 @@ class Lane:
 
     # --- what comes of it ---------------------------------------------------------------------------------------
 
-    def _claim(self, step: Step, head: list[str], text: str, started: int, now: int) -> tuple[int, Optional[str]]:
-        """The run's version in the ledger, and the token of the claim on this submission, which is won. Raises
-        LedgerUnavailable, and `_Overtaken`."""
+    def _claim(
+        self, step: Step, head: list[str], text: str, started: int, now: int
+    ) -> tuple[int, Optional[str], Optional[Held]]:
+        """The run's version in the ledger, and the token of the claim on this submission. Last, what the ledger said
+        where it holds another run than the cookie, or another submission is under way; None where the claim is won.
+        Raises LedgerUnavailable."""
         keeper, written = self._keeper, text + step.record
         claim, record = keeper.claim(head[0], written, started, self._name, now)
         if record.text == written and record.claim == claim:
-            return record.version, claim.token
+            return record.version, claim.token, None
         run = run_of(step.run, head)
         held = keeper.awarded(run, text, written, claim, record, now)
-        if held.run is not run or held.busy:
-            raise _Overtaken(held)
-        return held.version, held.token
+        return held.version, held.token, held if held.run is not run or held.busy else None
 
     def _by_the_gate(
         self, held: Optional[Held], environ: Environ, start_response: StartResponse

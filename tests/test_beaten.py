@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import re
+import sys
 from typing import Any, Callable, Iterable
 
 import pytest
@@ -273,6 +274,41 @@ def test_a_guard_that_answers_for_itself_while_its_ledger_is_silent_is_no_circle
     ledger.off = True
     assert visitor.post("/shipping").status == 200
     assert app.calls == ["GET /cart", "GET /shipping", "POST /shipping"]
+
+
+def test_an_application_whose_visitor_was_overtaken_meets_no_exception_of_ours():
+    met = []
+
+    def failing(environ: Any, start_response: Any) -> Iterable[bytes]:
+        met.append(sys.exc_info())
+        raise Boom
+
+    visitor, app = guarded(SHOP, check=False)
+    visitor.get("/cart")
+    older = visitor.twin()
+    app.answers = {"POST /cart": DONE, "POST /shipping": failing}
+    visitor.post("/cart")
+    with pytest.raises(Boom) as raised:
+        older.post("/shipping")
+    assert met == [(None, None, None)]
+    assert raised.value.__context__ is None
+
+
+def test_nor_does_who_words_the_refusal_while_the_ledger_is_silent():
+    met = []
+
+    def answering(environ: Any, start_response: Any) -> Iterable[bytes]:
+        met.append(sys.exc_info())
+        start_response("503 Service Unavailable", [("Content-Type", "text/plain")])
+        return [b"later"]
+
+    ledger = Silent()
+    visitor, _ = guarded(SHOP, ledger=ledger, check=False, on_refusal=lambda refusal, environ: answering)
+    visitor.get("/cart")
+    visitor.get("/shipping")
+    ledger.off = True
+    assert visitor.post("/shipping").verdict == (503, "unavailable")
+    assert met == [(None, None, None)]
 
 
 def test_a_worker_that_meets_its_first_visitor_on_the_beaten_track_warns_of_the_others(caplog: Any):
