@@ -27,7 +27,7 @@ from visitor import (
 
 from flowguard import Answer, Attempt, ConfigError, Destination, Flow, FlowGuard, Passage, decide, settle
 from flowguard.codec import HEAD, Codec, Coded, apart, write_later
-from flowguard.cookie import ABSENT, MAX_COOKIE, Attributes, Cookie, Seal, _shortened, _TextSigner, looks_signed
+from flowguard.cookie import ABSENT, MAX_COOKIE, Attributes, Cookie, Seal, _shortened, looks_signed
 from flowguard.core.flow import Definition, State
 from flowguard.core.run import Run
 from flowguard.ledgers.memory import MemoryLedger
@@ -319,16 +319,6 @@ def test_a_header_that_a_browser_just_keeps_loses_nothing():
     assert len(written(room)) == MAX_COOKIE
     assert cookie().read(f"{NAME}={value_of(written(room))}").run == RUN
     assert cookie().read(f"{NAME}={value_of(written(room + 1))}").run != RUN
-
-
-def test_a_text_and_its_bytes_have_one_signature():
-    signer = _TextSigner(b"key")
-    assert signer.get_signature(b"text") == signer.get_signature("text")
-
-
-def test_it_verifies_as_a_stock_signer_what_it_has_signed():
-    signer = _TextSigner(b"key")
-    assert signer.unsign(signer.sign("text")) == b"text"
 
 
 HEADERS = {
