@@ -47,11 +47,13 @@ class Passing(Exchange):
     """head, text: of the visitor's run, as the cookie has it; version: of the ledger's text, which is the same. token:
     of the claim that was won. begun: when the run began. Times are in milliseconds."""
 
-    _reply: Optional[Reply] = None
-    _visit: Optional[Visit] = None
-    # When the answer was started; and of the run that it leaves, when that began, and how it is written.
-    _now = _left_begun = 0
-    _written = ""
+    _reply: Optional[Reply]
+    _visit: Optional[Visit]
+    # When the answer was started; and of the run that it leaves, if that is another, when it began, and how it is
+    # written: set by `_change`.
+    _now: int
+    _left_begun: int
+    _written: str
 
     def __init__(
         self, step: Step, environ: Environ, start_response: StartResponse, jar: Jar, head: list[str], text: str,
