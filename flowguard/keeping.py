@@ -140,11 +140,23 @@ class Keeper:
         claim, record = self.claim(run.id, written, run.started, state, now)
         return self.awarded(run, text, written, claim, record, now)
 
-    def claim(self, id: str, text: str, started: int, state: str, now: int) -> tuple[Claim, Record]:
-        """Ask once for the claim on a submission of *state*: what was asked for, and what the ledger holds then. text:
-        what it is to hold of this run, if it holds nothing yet. Raises LedgerUnavailable."""
-        claim = Claim(os.urandom(12).hex(), state, now / 1000 + self._lease)
-        return claim, self._claim(id, claim, text, started, now)
+    def claim(
+        self, id: str, text: str, started: int, state: str, now: int, claim: Optional[Claim] = None
+    ) -> tuple[Claim, Record]:
+        """Ask once for the claim on a submission of *state*, or for this *claim* again: what was asked for, and what
+        the ledger holds then. text: what it is to hold of this run, if it holds nothing. Raises LedgerUnavailable."""
+        moment = now / 1000
+        if claim is None:
+            claim = Claim(os.urandom(12).hex(), state, moment + self._lease)
+        expires = ((started or now) + self._life) / 1000
+        try:
+            record = self._asked.claim(f"{self._prefix}{id}", claim, text=text, expires=expires, now=moment)
+        except LedgerUnavailable as error:
+            self._outages.met(error)
+            raise
+        if self._outages.told:
+            self._outages.over()
+        return claim, record
 
     def awarded(self, run: Run, text: str, written: str, claim: Claim, record: Record, now: int) -> Held:
         """What the ledger's *record* means to whoever has asked for *claim*; *written* is what was to be held."""
@@ -162,7 +174,7 @@ class Keeper:
             self._pause(pause)
             waited, pause = self._monotonic() - begun, min(2 * pause, LAST_PAUSE)
             later, moment = claim._replace(until=claim.until + waited), now + int(1000 * waited)
-            record = self._claim(run.id, later, written, run.started, moment)
+            _, record = self.claim(run.id, written, run.started, claim.state, moment, later)
             held = self._try_claim(run, text, written, later, record, moment)
         return held
 
@@ -170,7 +182,7 @@ class Keeper:
         held = Held(run)
         for tried in range(MAX_WRITES):
             if tried:
-                record = self._claim(run.id, claim, written, run.started, now)
+                _, record = self.claim(run.id, written, run.started, claim.state, now, claim)
             if record.text == written and record.claim == claim:  # mostly: nobody has written since
                 return Held(run, record.version, None, claim.token)
             held = self._merge(run, text, record, now, claim.token)
@@ -317,17 +329,6 @@ class Keeper:
             return None
         try:
             record = self._asked.read(f"{self._prefix}{id}", now=now / 1000)
-        except LedgerUnavailable as error:
-            self._outages.met(error)
-            raise
-        if self._outages.told:
-            self._outages.over()
-        return record
-
-    def _claim(self, id: str, claim: Claim, text: str, started: int, now: int) -> Record:
-        expires = ((started or now) + self._life) / 1000
-        try:
-            record = self._asked.claim(f"{self._prefix}{id}", claim, text=text, expires=expires, now=now / 1000)
         except LedgerUnavailable as error:
             self._outages.met(error)
             raise

@@ -81,8 +81,13 @@ class Passing(Exchange):
         if reply.way is None:
             self.settled_already = self._token is None
             return headers
-        self.settled_already = False
-        self._change(reply, reply.way)
+        self.settled_already, self._now = False, int(step.clock() * 1000)
+        if reply.goes_on:
+            self._left_begun = self._begun
+            self._written = write_later(self._head, reply.more, self._begun, self._now, reply.enters) + reply.way
+        else:
+            numbers = moved(numbers_of(self._head), reply.settled.run, self._now)
+            self._left_begun, self._written = numbers[2], write_head(self._head[0], numbers) + reply.way
         if reply.tells:
             cookie = self._jar.cookie
             headers.append(("Set-Cookie", cookie.sign(self._written) or cookie.write(self._left(reply).run)))
@@ -102,16 +107,6 @@ class Passing(Exchange):
         self.visit().raised()
 
     # --- its parts ----------------------------------------------------------------------------------------------
-
-    def _change(self, reply: Reply, way: str) -> None:
-        """How the run is written that the reply leaves."""
-        head, self._now = self._head, int(self.step.clock() * 1000)
-        if reply.goes_on:
-            self._left_begun = self._begun
-            self._written = write_later(head, reply.more, self._begun, self._now, reply.enters) + way
-        else:
-            numbers = moved(numbers_of(head), reply.settled.run, self._now)
-            self._left_begun, self._written = numbers[2], write_head(head[0], numbers) + way
 
     def _is_kept(self, reply: Reply) -> bool:
         """What the reply leaves goes to the ledger as it is, or need not; False where somebody else has written
