@@ -38,6 +38,8 @@ from flowguard.core.passage import Attempt, Passage, decide
 from flowguard.core.precedents import NOW, Precedent, goes_on, is_steady, moved, pattern_of
 from flowguard.core.run import Run, numbers_in, with_numbers
 from flowguard.exchange import CALLS
+from flowguard.ledgers.base import Claim
+from flowguard.ledgers.memory import MemoryLedger
 
 DEEP = bool(os.environ.get("FLOWGUARD_DEEP"))
 SHOP = {
@@ -157,6 +159,7 @@ class Pair:
         ours, theirs = ([{**seen.environ, **UNLIKE} for seen in app.seen[-1:]] for app in self.apps)
         assert ours == theirs
         assert self.seen(0) == self.seen(1)
+        assert self.held(0) == self.held(1)
         asked = [ledger.asked for ledger in self.ledgers]
         assert asked == asked[::-1]
 
@@ -165,6 +168,13 @@ class Pair:
         runs = [seen.environ.get("flowguard.run") for seen in self.apps[which].seen[-1:]]
         return [(run.flow, run.state, run.current, run.history, run.allowed, run.notice, run.status, repr(run))
                 for run in runs if run is not None]  # fmt: skip
+
+    def held(self, which: int) -> Any:
+        """What the one ledger holds, but for the runs' ids and the claims' tokens."""
+        ledger = self.guards[which].ledger
+        rows = [] if ledger is None else ledger.scan(self.clock.now)
+        return [(record.text.partition(".")[2], record.version, record.claim and record.claim[1:], expires)
+                for _, record, expires in rows]  # fmt: skip
 
     @staticmethod
     def _told(visitor: Visitor, environ: Any) -> Any:
@@ -252,6 +262,73 @@ def test_who_has_come_another_long_way_with_the_same_end_is_told_apart():
     for _ in range(3):
         assert [visitors[start].twin().get("/end").status for start in ("/a", "/b")] == [200, 303]
         assert [visitors[start].twin().get(chain[-1]).status for start in ("/a", "/b")] == [200, 200]
+
+
+class Counting(MemoryLedger):
+    """A ledger that tells which verbs were asked, and whether a write was done."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[Any] = []
+
+    def read(self, key: str, **more: Any) -> Any:
+        self.asked.append("read")
+        return super().read(key, **more)
+
+    def claim(self, key: str, claim: Claim, **more: Any) -> Any:
+        self.asked.append("claim")
+        return super().claim(key, claim, **more)
+
+    def write(self, key: str, text: str, **more: Any) -> Any:
+        done = super().write(key, text, **more)
+        self.asked.append("write" if done else "write in vain")
+        return done
+
+
+def test_what_is_new_of_a_run_is_written_at_once_and_nothing_else_is():
+    ledger = Counting()
+    first, app = guarded(SHOP, ledger=ledger)
+    app.answers.update({"POST /shipping": led("/payment"), "POST /payment": led("/done")})
+    for visitor in (first, Visitor(first.app, check=False)):  # the first teaches what comes of it
+        told = []
+        for step in ("GET /cart", "GET /shipping", "GET /shipping", "POST /shipping", "GET /payment", "GET /payment",
+                     "POST /payment", "GET /done"):  # fmt: skip
+            ledger.asked.clear()
+            visitor.send(visitor.environ(*step.split(), HTTP_SEC_FETCH_MODE="navigate"))
+            told.append((step, list(ledger.asked)))
+    assert told == [
+        ("GET /cart", ["read"]), ("GET /shipping", ["read", "read"]), ("GET /shipping", ["read"]),
+        ("POST /shipping", ["claim", "write"]), ("GET /payment", ["read", "write"]), ("GET /payment", ["read"]),
+        ("POST /payment", ["claim", "write"]), ("GET /done", ["read", "write"]),
+    ]  # fmt: skip
+
+
+def test_of_the_steps_that_a_flow_remembers_each_is_found_and_no_more_than_so_many_are_there(monkeypatch: Any):
+    monkeypatch.setattr(steps, "MAX_STEPS", 3)
+    flow = Flow(SHOP, name="flow").definition
+    guard = FlowGuard(Application(), SHOP, secret_key=SECRET)
+    track = next(serve.__self__._track for route in guard._routes for serve in route.lanes.values())
+    shelves = steps.Shelves()
+    shelf, other = shelves.new(), shelves.new()
+
+    def put(shelf: steps.Shelf, way: str) -> steps.Step:
+        attempt = Attempt("/cart", False, None)
+        step = steps.Step(track.kit, track.codec, "/cart", way, Precedent(flow, None, attempt))
+        shelves.put(shelf, step)
+        return step
+
+    first, second = put(shelf, f"a{'.' * steps.LONG}"), put(other, f"b{'.' * steps.LONG}")
+    third = put(shelf, f"c{'.' * steps.LONG}")
+    assert list(shelves) == [first, third, second]
+    for _ in range(2):
+        assert [shelf.find(step.way) for step in (first, second, third)] == [first, None, third]
+    for way in ("d", "e", "f"):
+        assert [step.way for step in shelves][-1:] != [way]
+        put(other, way)
+    assert [step.way for step in shelves] == ["d", "e", "f"]
+    assert shelf.find(first.way) is None
+    put(shelf, "g")
+    assert [step.way for step in shelves] == ["g"]
 
 
 def test_headers_that_can_be_read_once_reach_the_browser():
