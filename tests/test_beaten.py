@@ -28,7 +28,7 @@ from visitor import (
     led,
 )
 
-from flowguard import Flow, FlowGuard, refusing, steps
+from flowguard import Flow, FlowGuard, cookie, refusing, steps
 from flowguard.body import BODY
 from flowguard.codec import HEAD, WIDTH, Codec, apart, write_later
 from flowguard.cookie import Attributes, Cookie, Seal, is_odd, name_and_value
@@ -122,7 +122,8 @@ MORE: list[dict[str, Any]] = [
     *[{}] * 12, {"HTTP_ACCEPT_LANGUAGE": "de"}, {"HTTP_X_HTTP_METHOD_OVERRIDE": "PUT"},
     {"HTTP_SEC_PURPOSE": "prefetch"}, {"HTTP_SEC_FETCH_MODE": "cors"}, {"HTTP_HOST": "other.example"},
     {"HTTP_SEC_FETCH_MODE": None, "HTTP_ACCEPT": "text/html"}, {"HTTP_SEC_FETCH_MODE": None, "HTTP_ACCEPT": "*/*"},
-    {"HTTP_IF_NONE_MATCH": "*"}, {"HTTP_HX_REQUEST": "true", "HTTP_SEC_FETCH_MODE": "cors"}, {"SCRIPT_NAME": "/shop"},
+    {"HTTP_IF_NONE_MATCH": "*"}, {"HTTP_SEC_FETCH_SITE": "cross-site"},
+    {"HTTP_HX_REQUEST": "true", "HTTP_SEC_FETCH_MODE": "cors"}, {"SCRIPT_NAME": "/shop"},
 ]  # fmt: skip
 
 
@@ -329,6 +330,57 @@ def test_of_the_steps_that_a_flow_remembers_each_is_found_and_no_more_than_so_ma
     assert shelf.find(first.way) is None
     put(shelf, "g")
     assert [step.way for step in shelves] == ["g"]
+
+
+def test_a_run_that_fits_no_cookie_any_more_forgets_its_oldest_states(monkeypatch: pytest.MonkeyPatch):
+    pair = Pair(SHOP, {})
+    for step in ("GET /cart", "GET /shipping", "POST /shipping"):
+        pair.ask(*step.split(), led("/payment") if step == "POST /shipping" else SHOWN, {})
+    (token,) = pair.visitors[0].jar.values()
+    monkeypatch.setattr(cookie, "MAX_COOKIE", len(f"flowguard-flow={token}; HttpOnly; Path=/; SameSite=Lax"))
+    pair.ask("GET", "/payment", SHOWN, {})
+    gate = pair.guards[0].gates[0]
+    found = gate.jars[0].cookie.read(f"flowguard-flow={pair.visitors[0].jar['flowguard-flow']}")
+    assert found.run is not None
+    assert found.run.trail == ("/shipping", "/payment")
+
+
+WALK = [
+    ("GET /cart", SHOWN), ("GET /shipping", SHOWN), ("POST /shipping", led("/payment")), ("GET /payment", SHOWN),
+    ("POST /payment", SHOWN), ("POST /payment", led("/done")), ("GET /done", SHOWN), ("GET /help", SHOWN),
+]  # fmt: skip
+
+
+def test_what_is_logged_of_a_decision_is_the_same(caplog: pytest.LogCaptureFixture):
+    pair = Pair(SHOP, {})
+    for _ in range(2):
+        for step, answer in WALK:
+            caplog.clear()
+            with caplog.at_level("DEBUG", "flowguard.decision"):
+                pair.ask(*step.split(), answer, {})
+            said = [re.sub(r"run \w+", "run", record.getMessage()) for record in caplog.records]
+            assert said
+            assert said[: len(said) // 2] == said[len(said) // 2 :]
+        for visitor in pair.visitors:
+            visitor.jar.clear()
+
+
+def test_hooks_are_told_the_same():
+    told: list[Any] = []
+
+    def hook(event: Any) -> None:
+        seen = event.environ["PATH_INFO"], event.environ["flowguard.run"].current
+        told.append((event.kind, event.state, event.current, *seen))
+
+    pair = Pair(SHOP, {"entered": hook, "finished": hook})
+    for _ in range(2):
+        for step, answer in WALK:
+            told.clear()
+            pair.ask(*step.split(), answer, {})
+            assert told[: len(told) // 2] == told[len(told) // 2 :]
+            assert bool(told) == (step in ("GET /cart", "GET /shipping", "GET /payment", "GET /done"))
+        for visitor in pair.visitors:
+            visitor.jar.clear()
 
 
 def test_headers_that_can_be_read_once_reach_the_browser():
