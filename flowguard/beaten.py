@@ -8,7 +8,6 @@ note, another run in the ledger, a word of the application's) goes by the gate, 
 
 from __future__ import annotations
 
-from logging import DEBUG
 from math import inf
 from typing import Callable, Iterable, Optional
 
@@ -37,7 +36,6 @@ UNUSUAL = (
     "HTTP_X_MOZ", CALLS,
 )  # fmt: skip
 METHODS = ("GET", "POST")  # that have lanes
-is_traced = tracing.logger.isEnabledFor
 FORGED = "forged"  # what stands for the way of a cookie that nobody can read: a way has dots
 
 
@@ -88,12 +86,14 @@ class Lane:
         step = (self._steps.get(way) if len(way) < LONG else self._steps.find(way)) or self._learn(way, environ)
         if step is None:
             return None
-        started, changed, entered = int(head[3], 16), int(head[4], 16), head[5]
-        age = now - started
+        try:
+            started, changed = int(head[3], 16), int(head[4], 16)
+            entered = changed if head[5] == head[4] else int(head[5], 16)
+        except (ValueError, IndexError):  # of a version to come
+            return None
         # Where hosts' clocks differ, and near a run's end, the gate says what its times mean.
-        if not 0 <= changed <= age <= self._ttl or age - changed > self._idle or (
-            entered != head[4] and int(entered, 16) > age
-        ):
+        age = now - started
+        if not 0 <= changed <= age <= self._ttl or age - changed > self._idle or entered > age:
             return None
         response, version, token, overtaken, silent = None, 0, None, None, False
         if step.refused:
@@ -115,17 +115,9 @@ class Lane:
             return self._by_the_gate(overtaken, environ, start_response)
         if response is not None:
             return self._turn_away(step, response, environ, start_response, jar, now)
-        if step.needs_page:
-            ask_for_the_page(environ)
-        passing = Passing(step, environ, start_response, jar, head, text, started, version, now, token)
-        if is_traced(DEBUG):
-            passing.visit()
-        call = [self._guard]
-        environ["flowguard.run"], environ[CALLS] = passing.handle, (call,)
-        try:
-            return passing.call(self._app, environ)
-        finally:
-            call.clear()
+        return self._pass(
+            Passing(step, environ, start_response, jar, head, text, started, version, now, token), environ
+        )  # fmt: skip
 
     def _learn(self, way: str, environ: Environ) -> Optional[Step]:
         """What comes of those who have come that way, of whom one is here; None where there is no run in it."""
@@ -157,6 +149,18 @@ class Lane:
         run = run_of(step.run, head)
         held = keeper.awarded(run, text, written, claim, record, now)
         return held.version, held.token, held if held.run is not run or held.busy else None
+
+    def _pass(self, passing: Passing, environ: Environ) -> Iterable[bytes]:
+        if tracing.wanted():
+            passing.visit()
+        if passing.step.needs_page:
+            ask_for_the_page(environ)
+        call = [self._guard]
+        environ["flowguard.run"], environ[CALLS] = passing.handle, (call,)
+        try:
+            return passing.call(self._app, environ)
+        finally:
+            call.clear()
 
     def _by_the_gate(
         self, held: Optional[Held], environ: Environ, start_response: StartResponse

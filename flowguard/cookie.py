@@ -39,20 +39,26 @@ def derived_keys(secret_keys: Sequence[Union[str, bytes]], salt: str) -> list[by
     return [stock.derive_key(key) for key in keys]
 
 
-def _signatures(key: bytes, head: bytes = b"") -> Callable[[bytes], bytes]:
-    """Signs what comes behind *head*, with a key that is derived already, as a stock signer does, at a third of the
-    cost: the two padded blocks, and the head, are hashed once (RFC 2104, section 4, recommends it)."""
-    padded = key.ljust(64, b"\0")
-    new_inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in padded) + head).copy
-    new_outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in padded)).copy
+class _TextSigner(Signer):
+    """A stock signer with one key, which is derived already, and whose two padded blocks are hashed once (RFC 2104,
+    section 4, recommends it). It writes what a stock one writes, at a third of the cost.
 
-    def signature(value: bytes) -> bytes:
-        inner, outer = new_inner(), new_outer()
-        inner.update(value)
-        outer.update(inner.digest())
-        return b2a_base64(outer.digest()).translate(_URL_SAFE, b"=\n")
+    head: what every text begins with, hashed beforehand; `get_signature` is then given what comes behind it.
+    """
 
-    return signature
+    def __init__(self, key: bytes, head: bytes = b"") -> None:
+        super().__init__(key, key_derivation="none", digest_method=hashlib.sha256)
+        padded = key.ljust(64, b"\0")
+        new_inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in padded) + head).copy
+        new_outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in padded)).copy
+
+        def get_signature(value: Union[str, bytes]) -> bytes:
+            inner, outer = new_inner(), new_outer()
+            inner.update(value if isinstance(value, bytes) else value.encode())
+            outer.update(inner.digest())
+            return b2a_base64(outer.digest()).translate(_URL_SAFE, b"=\n")
+
+        self.get_signature = get_signature  # type: ignore[method-assign]  # all that it needs is at hand
 
 
 def looks_signed(token: str) -> bool:
@@ -71,9 +77,9 @@ class Seal:
         derived = derived_keys(secret_keys, f"flowguard.v1.{name}")
         self._signers: dict[bytes, list[Callable[[bytes], bytes]]] = {}
         for key in derived:
-            self._signers.setdefault(self._head_of(key).encode(), []).insert(0, _signatures(key))
+            self._signers.setdefault(self._head_of(key).encode(), []).insert(0, _TextSigner(key).get_signature)
         self._head = self._head_of(derived[-1])
-        self._newest = _signatures(derived[-1], self._head.encode())
+        self._newest = _TextSigner(derived[-1], self._head.encode()).get_signature
 
     @staticmethod
     def _head_of(key: bytes) -> str:

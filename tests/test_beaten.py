@@ -383,6 +383,27 @@ def test_hooks_are_told_the_same():
             visitor.jar.clear()
 
 
+@pytest.mark.parametrize("place", [3, 4, 5])
+def test_a_run_whose_times_are_written_otherwise_is_none_of_ours(place: int):
+    visitor, _ = guarded(SHOP)
+    for _ in range(2):
+        visitor.get("/cart")
+        visitor.get("/shipping")
+    text = visitor.jar["flowguard-flow"][4:].rpartition(".")[0]
+    fields = apart(text)
+    fields[place] = "soon"
+    visitor.jar["flowguard-flow"] = Seal([SECRET], "flow").sign(".".join(fields))
+    assert visitor.get("/shipping", HTTP_SEC_FETCH_MODE="navigate").verdict == (303, "bad_cookie")
+
+
+@pytest.mark.parametrize("text", ["forged", "", "a.b", "a.1.0.1.1.1", "a.1.0.1.1.1.5"])
+def test_what_is_signed_and_no_run_is_none_of_ours(text: str):
+    visitor, _ = guarded(SHOP)
+    for _ in range(2):
+        visitor.jar["flowguard-flow"] = Seal([SECRET], "flow").sign(text)
+        assert visitor.get("/shipping", HTTP_SEC_FETCH_MODE="navigate").verdict == (303, "bad_cookie")
+
+
 def test_headers_that_can_be_read_once_reach_the_browser():
     def answering(environ: Any, start_response: Any) -> Iterable[bytes]:
         start_response("303 See Other", iter([("Location", "/shipping"), ("Content-Type", "text/html")]))

@@ -27,7 +27,7 @@ from visitor import (
 
 from flowguard import Answer, Attempt, ConfigError, Destination, Flow, FlowGuard, Passage, decide, settle
 from flowguard.codec import HEAD, Codec, Coded, apart, write_later
-from flowguard.cookie import ABSENT, MAX_COOKIE, Attributes, Cookie, Seal, _shortened, looks_signed
+from flowguard.cookie import ABSENT, MAX_COOKIE, Attributes, Cookie, Seal, _shortened, _TextSigner, looks_signed
 from flowguard.core.flow import Definition, State
 from flowguard.core.run import Run
 from flowguard.ledgers.memory import MemoryLedger
@@ -319,6 +319,15 @@ def test_a_header_that_a_browser_just_keeps_loses_nothing():
     assert len(written(room)) == MAX_COOKIE
     assert cookie().read(f"{NAME}={value_of(written(room))}").run == RUN
     assert cookie().read(f"{NAME}={value_of(written(room + 1))}").run != RUN
+
+
+@pytest.mark.parametrize("text", ["text", b"text"])
+def test_it_signs_as_a_stock_signer_does(text: Any):
+    stock = Signer(b"key", key_derivation="none", digest_method=hashlib.sha256)
+    signed = _TextSigner(b"key").sign(text)
+    assert signed == stock.sign(text)
+    assert _TextSigner(b"key").unsign(signed) == b"text"
+    assert _TextSigner(b"key", b"te").get_signature(b"xt") == stock.get_signature("text")
 
 
 HEADERS = {
