@@ -36,6 +36,7 @@ UNUSUAL = (
     "HTTP_X_MOZ", CALLS,
 )  # fmt: skip
 METHODS = ("GET", "POST")  # that have lanes
+NOBODY: tuple[str, ...] = ()  # asks, as far as a flow knows that is not bound to its users
 FORGED = "forged"  # what stands for the way of a cookie that nobody can read: a way has dots
 
 
@@ -65,7 +66,7 @@ class Lane:
 
     def __init__(self, track: Track, name: str, submission: bool) -> None:
         self._track, self._flow, self._name = track, track.kit.flow, name
-        self._jars, self._steps = track.jars, track.steps.new()
+        self._jars, self._steps, self._users = track.jars, track.steps.new(), track.gate.users
         self._app, self._guard, self._clock, self._keeper = track.app, track.guard, track.kit.clock, track.kit.keeper
         by_get = not submission and name in self._flow.effects
         self._attempt = Attempt(name, submission or by_get, None, by_get=by_get)
@@ -82,7 +83,12 @@ class Lane:
         if text is None:
             return None if is_odd(token) else self._forged(environ, start_response, jar, now)
         head = apart(text)
-        way = head[-1]
+        way, users = head[-1], NOBODY
+        if self._users is not None:
+            way, _, owner = way.rpartition(".")
+            users = self._users.of(environ)
+            if not users or owner != users[-1]:  # it is nobody's yet, or somebody else's, or signed by an older secret
+                return None
         step = (self._steps.get(way) if len(way) < LONG else self._steps.find(way)) or self._learn(way, environ)
         if step is None:
             return None
@@ -102,7 +108,7 @@ class Lane:
                 return None
         try:
             if step.claims:
-                version, token, overtaken = self._claim(step, head, text, started, now)
+                version, token, overtaken = self._claim(step, head, users, text, started, now)
             else:
                 record = self._keeper.record(head[0], now)
                 if record is not None:
@@ -116,7 +122,7 @@ class Lane:
         if response is not None:
             return self._turn_away(step, response, environ, start_response, jar, now)
         return self._pass(
-            Passing(step, environ, start_response, jar, head, text, started, version, now, token), environ
+            Passing(step, environ, start_response, jar, head, users, text, started, version, now, token), environ
         )  # fmt: skip
 
     def _learn(self, way: str, environ: Environ) -> Optional[Step]:
@@ -137,7 +143,7 @@ class Lane:
     # --- what comes of it ---------------------------------------------------------------------------------------
 
     def _claim(
-        self, step: Step, head: list[str], text: str, started: int, now: int
+        self, step: Step, head: list[str], users: tuple[str, ...], text: str, started: int, now: int
     ) -> tuple[int, Optional[str], Optional[Held]]:
         """The run's version in the ledger, and the token of the claim on this submission. Last, what the ledger said
         where it holds another run than the cookie, or another submission is under way; None where the claim is won.
@@ -146,7 +152,7 @@ class Lane:
         claim, record = keeper.claim(head[0], written, started, self._name, now)
         if record.text == written and record.claim == claim:
             return record.version, claim.token, None
-        run = run_of(step.run, head)
+        run = run_of(step.run, head, users[-1] if users else "")
         held = keeper.awarded(run, text, written, claim, record, now)
         return held.version, held.token, held if held.run is not run or held.busy else None
 

@@ -47,7 +47,7 @@ class Gate:
     def __init__(
         self, app: Application, plan: Plan, kit: Kit, refuser: Refuser, jars: tuple[Jar, Jar], users: Optional[Users]
     ) -> None:
-        self._users = users
+        self.users = users
         secure = plan.options.cookie_secure
         self._app, self._kit, self._refuser = app, kit, refuser
         self.jars = jars if secure == "auto" else (jars[bool(secure)],) * 2  # for http, and for https
@@ -159,7 +159,7 @@ class Gate:
         methods = methods_of(environ)
         every = methods.all
         names = (select(every[0]),) if len(every) == 1 else tuple(dict.fromkeys([select(method) for method in every]))
-        users = () if self._users is None else self._users.of(environ)
+        users = () if self.users is None else self.users.of(environ)
         return Asked(environ, methods, names, args, values, self._kit.now(), users, others)
 
     def _brought(self, asked: Asked) -> Brought:

@@ -10,7 +10,7 @@ from flowguard.codec import HEAD, apart, numbers_of, write_head, write_later
 from flowguard.cookie import Found
 from flowguard.core.flow import Definition
 from flowguard.core.outcome import Settled
-from flowguard.core.passage import Agrees, everything_agrees
+from flowguard.core.passage import Agrees, Attempt, Passage, everything_agrees
 from flowguard.core.precedents import moved
 from flowguard.core.run import Run
 from flowguard.errors import LedgerUnavailable
@@ -44,8 +44,9 @@ class Handle(RunHandle):
 
 
 class Passing(Exchange):
-    """head, text: of the visitor's run, as the cookie has it; version: of the ledger's text, which is the same. token:
-    of the claim that was won. begun: when the run began. Times are in milliseconds."""
+    """head, text: of the visitor's run, as the cookie has it; version: of the ledger's text, which is the same. users:
+    who asks, as digests, if the run is bound to its user, who is the last of them. token: of the claim that was won.
+    begun: when the run began. Times are in milliseconds."""
 
     _reply: Optional[Reply]
     _visit: Optional[Visit]
@@ -56,12 +57,12 @@ class Passing(Exchange):
     _written: str
 
     def __init__(
-        self, step: Step, environ: Environ, start_response: StartResponse, jar: Jar, head: list[str], text: str,
-        begun: int, version: int, now: int, token: Optional[str] = None,
+        self, step: Step, environ: Environ, start_response: StartResponse, jar: Jar, head: list[str],
+        users: tuple[str, ...], text: str, begun: int, version: int, now: int, token: Optional[str] = None,
     ) -> None:  # fmt: skip
         self._start, self._environ, self._base = start_response, environ, environ.copy()
         self.step, self._jar, self._head, self._text = step, jar, head, text
-        self._begun, self._version, self._token = begun, version, token
+        self._users, self._begun, self._version, self._token = users, begun, version, token
         self._unsettled, self._started, self._visit, self._reply = True, False, None, None
         self.handle = Handle(step, text, now)
 
@@ -82,12 +83,13 @@ class Passing(Exchange):
             self.settled_already = self._token is None
             return headers
         self.settled_already, self._now = False, int(step.clock() * 1000)
+        way = f"{reply.way}.{self._users[-1]}" if self._users and reply.owned else reply.way
         if reply.goes_on:
             self._left_begun = self._begun
-            self._written = write_later(self._head, reply.more, self._begun, self._now, reply.enters) + reply.way
+            self._written = write_later(self._head, reply.more, self._begun, self._now, reply.enters) + way
         else:
             numbers = moved(numbers_of(self._head), reply.settled.run, self._now)
-            self._left_begun, self._written = numbers[2], write_head(self._head[0], numbers) + reply.way
+            self._left_begun, self._written = numbers[2], write_head(self._head[0], numbers) + way
         if reply.tells:
             cookie = self._jar.cookie
             headers.append(("Set-Cookie", cookie.sign(self._written) or cookie.write(self._left(reply).run)))
@@ -121,34 +123,46 @@ class Passing(Exchange):
             return True
 
     def _keep_slowly(self, reply: Reply) -> None:
-        step, told = self.step, reply.told
-        step.kit.keep(
-            self._environ, self._held(), step.precedent.attempt, step.passage, told.answer, self._left(reply),
-            told.location,
+        attempt, passage = self._asked()
+        told = reply.told
+        self.step.kit.keep(
+            self._environ, self._held(), attempt, passage, told.answer, self._left(reply), told.location
         )  # fmt: skip
+
+    def _asked(self) -> tuple[Attempt, Passage]:
+        """What was asked, by whom, and how it passes."""
+        attempt, passage = self.step.precedent.attempt, self.step.passage
+        if not self._users:
+            return attempt, passage
+        return attempt._replace(users=self._users), passage._replace(user=self._users[-1])
 
     def _held(self) -> Held:
         """The run as it was, and what the ledger said."""
-        return Held(run_of(self.step.run, self._head), self._version, None, self._token)
+        return Held(run_of(self.step.run, self._head, self._user), self._version, None, self._token)
 
     def _left(self, reply: Reply) -> Settled:
         """The run that the reply leaves."""
         run, outcome = reply.settled
         if reply.way is None:
             return Settled(self._held().run, outcome)
-        run = run_of(run, apart(self._written)[:HEAD])
+        run = run_of(run, apart(self._written)[:HEAD], self._user if reply.owned else "")
         self.step.codec.know(run, self._written)
         return Settled(run, outcome)
+
+    @property
+    def _user(self) -> str:
+        return self._users[-1] if self._users else ""
 
     def visit(self) -> Visit:
         """The same request, and what is known of it so far, as a visit."""
         if self._visit is None:
             step, held = self.step, self._held()
-            judged = Judged(step.passage, step.precedent.attempt, held, False)
+            attempt, passage = self._asked()
             brought = Brought(self._jar, Found(held.run, self._text, True), NO_NOTE)
             self._visit = Visit(
-                step.kit, self._environ, self._base, judged, step.passage, brought, self.handle, self._start
-            )
+                step.kit, self._environ, self._base, Judged(passage, attempt, held, False), passage, brought,
+                self.handle, self._start,
+            )  # fmt: skip
             if self._reply is not None:
                 self._visit.go_on(self._reply.told, self._left(self._reply))
         return self._visit

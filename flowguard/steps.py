@@ -34,17 +34,17 @@ class Reply:
     """What an answer of the application comes to.
 
     way: how the run that it leaves is written; None: as it was. tells: the answer may carry a cookie. goes_on: it is
-    the same run, `more` changes later, and has entered a state if `enters`. record: what stands behind the run's text
-    in a ledger, which is to keep it if `keep`.
+    the same run, `more` changes later, and has entered a state if `enters`. owned: there is a run, so that it is its
+    user's. record: what stands behind the run's text in a ledger, which is to keep it if `keep`.
     """
 
-    __slots__ = ("enters", "goes_on", "keep", "more", "record", "settled", "tells", "told", "way")
+    __slots__ = ("enters", "goes_on", "keep", "more", "owned", "record", "settled", "tells", "told", "way")
 
     def __init__(self, told: Told, settled: Settled, way: Optional[str] = None, record: str = "") -> None:
         self.told, self.settled, self.way, self.record = told, settled, way, record
         after = settled.run
         self.tells, self.goes_on, self.keep = may_tell(told.answer), goes_on(after), bool(after.spent)
-        self.more, self.enters = after.seq, after.entered == NOW
+        self.more, self.enters, self.owned = after.seq, after.entered == NOW, bool(after.trail)
 
 
 class Step:
@@ -152,6 +152,7 @@ def _is_everybodys(location: Optional[str], told: Told) -> bool:
     return to is None or (to.path is not None and location is not None and is_local(location))
 
 
-def run_of(pattern: Run, head: Sequence[str]) -> Run:
-    """The run of a visitor who has come the way of *pattern*; the first fields of its text are its own."""
-    return with_numbers(pattern, head[0], numbers_of(head))
+def run_of(pattern: Run, head: Sequence[str], user: str) -> Run:
+    """The run of a visitor who has come the way of *pattern*; the first fields of its text are its own, and *user*."""
+    run = with_numbers(pattern, head[0], numbers_of(head))
+    return run._replace(user=user) if user else run

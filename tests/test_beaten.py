@@ -6,7 +6,7 @@ import os
 import random
 import re
 import sys
-from typing import Any, Callable, Iterable
+from typing import Any, Callable, Iterable, Optional
 
 import pytest
 from hypothesis import given, settings
@@ -70,7 +70,11 @@ FLOWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "a shop": (SHOP, {}),
     "a shop that one may go back in": (SHOP, {"back": "edit", "restart": True}),
     "a shop whose ledger is silent at times": (SHOP, {"ledger": "silent"}),
+    "a shop whose runs are their users'": (SHOP, {"bind": "REMOTE_USER"}),
+    "a shop whose runs are their users', who may go back": (
+        SHOP, {"bind": "REMOTE_USER", "back": "edit", "restart": True, "secret_key": ["0123456789abcdef", SECRET]}),
     "a form": (FORM, {}),
+    "a form that is its user's": (FORM, {"bind": "REMOTE_USER", "ledger": "silent"}),
     "a form that one may look back in": (FORM, {"back": "view", "ordered": True, "on_refusal": "redirect"}),
     "a form that is refused in words of its own": (FORM, {"on_refusal": lambda refusal, environ: saying_so(refusal)}),
     "a form without a ledger": ({key: {**value} for key, value in FORM.items()}, {"ledger": None}),
@@ -198,9 +202,12 @@ def test_with_lanes_and_without_them_a_guard_answers_alike(name: str):
     for seed in range(400 if DEEP else 15):
         chance, pair = random.Random(seed), Pair(paths, options)
         old: list[list[dict[str, str]]] = []
+        user: Optional[str] = "ann"
         for _ in range(40):
             method = chance.choice(["GET"] * 6 + ["POST"] * 5 + ["HEAD", "PUT"])
-            pair.ask(method, chance.choice(list(paths)), chance.choice(ANSWERS), chance.choice(MORE))
+            user = user if chance.random() < 0.9 else chance.choice(["ann", "bob", None])
+            more = {**chance.choice(MORE), "REMOTE_USER": user}
+            pair.ask(method, chance.choice(list(paths)), chance.choice(ANSWERS), more)
             for ledger in pair.ledgers:
                 ledger.off = len(old) % 5 == 4
             pair.clock.now += chance.choice([0, 0.5, 20, 20, 20, 7000])
@@ -632,10 +639,9 @@ def test_what_is_done_to_a_pattern_is_done_to_every_run_that_is_like_it(steps: A
 @pytest.mark.parametrize(("paths", "options"), [
     ({"/a": {"to": ["/b"], "min_seconds": 1}, "/b": {}}, {}),
     ({"/a": {"to": ["/b"]}, "/b": {"when": lambda context: True}}, {}),
-    ({"/a": {"to": ["/b"]}, "/b": {}}, {"bind": "REMOTE_USER"}),
     ({"/<x>/a": {"to": ["/<x>/b"]}, "/<x>/b": {}}, {"instance": "x"}),
     ({"/<x>/a": {"to": ["/<x>/b"]}, "/<x>/b": {}}, {"vary": ["x"]}),
-], ids=["times", "a condition", "users", "instances", "variables that vary"])  # fmt: skip
-def test_a_flow_in_which_time_or_person_counts_has_no_lanes(paths: Any, options: Any):
+], ids=["times", "a condition", "instances", "variables that vary"])  # fmt: skip
+def test_a_flow_in_which_times_or_values_count_has_no_lanes(paths: Any, options: Any):
     assert not is_steady(Flow(paths, **options).definition)
     assert is_steady(Flow({"/a": {"to": ["/b"]}, "/b": {}}).definition)

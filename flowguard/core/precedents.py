@@ -1,9 +1,9 @@
 """What was decided once holds for everybody who has come the same way: the rules need not be asked anew.
 
 They look at how far a run has come, and neither at its id nor at its count; in a *steady* flow (no conditions, no times
-in a state, nobody's user, no instance, no variables that change) they look at nothing else, neither at the clock nor at
-who asks. So they are asked about a *pattern*, a run that is nobody's, at no time; and what they make of the pattern is
-done to the run of whoever comes the same way (`moved`).
+in a state, no instance, no variables that change) they look at nothing else: not at the clock, and of who asks only
+whether the run is his. So they are asked about a *pattern*, a run that is nobody's, at no time; and what they make of
+the pattern is done to the run of whoever comes the same way, and whose it is (`moved`).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Precedent:
 def is_steady(flow: Definition) -> bool:
     """Does a run get the same verdict at any time, whoever asks, and does an answer do the same to it?"""
     timed = any((state.min_time, state.max_time) != (None, None) for state in flow.states.values())
-    return not (timed or flow.conditional or flow.owned or flow.vary)
+    return not (timed or flow.conditional or flow.instance is not None or flow.vary)
 
 
 def pattern_of(run: Run) -> Run:
