@@ -70,7 +70,7 @@ FLOWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "a shop": (SHOP, {}),
     "a shop that one may go back in": (SHOP, {"back": "edit", "restart": True}),
     "a shop whose ledger is silent at times": (SHOP, {"ledger": "silent"}),
-    "a shop whose runs are their users'": (SHOP, {"bind": "REMOTE_USER"}),
+    "a shop whose runs are their users'": ({**SHOP, "/away": {"undoes": ["/cart"]}}, {"bind": "REMOTE_USER"}),
     "a shop whose runs are their users', who may go back": (
         SHOP, {"bind": "REMOTE_USER", "back": "edit", "restart": True, "secret_key": ["0123456789abcdef", SECRET]}),
     "a form": (FORM, {}),
