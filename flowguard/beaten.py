@@ -12,7 +12,7 @@ from math import inf
 from typing import Callable, Iterable, Optional
 
 from flowguard import replies, tracing
-from flowguard.codec import Codec, apart
+from flowguard.codec import USER, Codec, apart
 from flowguard.cookie import is_odd
 from flowguard.core.flow import SAFE
 from flowguard.core.passage import Attempt, Reason
@@ -83,11 +83,10 @@ class Lane:
         if text is None:
             return None if is_odd(token) else self._forged(environ, start_response, jar, now)
         head = apart(text)
-        way, users = head[-1], NOBODY
+        way, owner = head[-1], ""
         if self._users is not None:
             way, _, owner = way.rpartition(".")
-            users = self._users.of(environ)
-            if not users or owner != users[-1]:  # it is nobody's yet, or somebody else's, or signed by an older secret
+            if len(owner) != USER:  # it is nobody's yet
                 return None
         step = (self._steps.get(way) if len(way) < LONG else self._steps.find(way)) or self._learn(way, environ)
         if step is None:
@@ -106,6 +105,11 @@ class Lane:
             response = self._response(step, environ)
             if response is None:
                 return None
+        users = NOBODY
+        if self._users is not None:
+            users = self._users.of(environ)  # last of all: whoever goes by the gate is asked there, too
+            if not users or owner != users[-1]:  # it is somebody else's, or signed by an older secret
+                return None
         try:
             if step.claims:
                 version, token, overtaken = self._claim(step, head, users, text, started, now)
@@ -118,7 +122,7 @@ class Lane:
         except LedgerUnavailable:
             silent = step.claims or self._must_ask
         if silent or overtaken is not None:  # out here: the application meets no exception of ours
-            return self._by_the_gate(overtaken, environ, start_response)
+            return self._by_the_gate(overtaken, users, environ, start_response)
         if response is not None:
             return self._turn_away(step, response, environ, start_response, jar, now)
         return self._pass(
@@ -169,13 +173,14 @@ class Lane:
             call.clear()
 
     def _by_the_gate(
-        self, held: Optional[Held], environ: Environ, start_response: StartResponse
+        self, held: Optional[Held], users: tuple[str, ...], environ: Environ, start_response: StartResponse
     ) -> Iterable[bytes]:
-        """held: what the ledger said; None where it was silent."""
+        """held: what the ledger said; None where it was silent. users: who asks: to ask the deployer's callable once
+        more might raise, and leave behind the claim that was won."""
         call = [self._guard]
         environ[CALLS] = (call,)
         try:
-            return self._track.gate.serve_on(held, environ, start_response, self._name)
+            return self._track.gate.serve_on(held, users, environ, start_response, self._name)
         finally:
             call.clear()
 

@@ -81,11 +81,11 @@ class Gate:
         return self._answer(asked, judged, brought, start_response)
 
     def serve_on(
-        self, held: Optional[Held], environ: Environ, start_response: StartResponse, name: str
+        self, held: Optional[Held], users: tuple[str, ...], environ: Environ, start_response: StartResponse, name: str
     ) -> Iterable[bytes]:
-        """The same for a request for *name* of which the ledger has been asked already. held: what it said; None where
-        it did not answer, and must have."""
-        asked = self._asked(environ, lambda _method: name, {}, ())
+        """The same for a request for *name*, by *users*, of which the ledger has been asked already. held: what it
+        said; None where it did not answer, and must have."""
+        asked = self._asked(environ, lambda _method: name, {}, (), users=users)
         brought = self._brought(asked)
         if held is None:
             judged = self._judge.standing(asked, brought.found, Reason.UNAVAILABLE)
@@ -154,12 +154,15 @@ class Gate:
         return jar.cookie.forgotten(run, found)
 
     def _asked(
-        self, environ: Environ, select: Select, args: Mapping[str, Any], values: Values, others: tuple[str, ...] = ()
-    ) -> Asked:
+        self, environ: Environ, select: Select, args: Mapping[str, Any], values: Values, others: tuple[str, ...] = (),
+        users: Optional[tuple[str, ...]] = None,
+    ) -> Asked:  # fmt: skip
+        """users: who asks, where that is known."""
         methods = methods_of(environ)
         every = methods.all
         names = (select(every[0]),) if len(every) == 1 else tuple(dict.fromkeys([select(method) for method in every]))
-        users = () if self.users is None else self.users.of(environ)
+        if users is None:
+            users = () if self.users is None else self.users.of(environ)
         return Asked(environ, methods, names, args, values, self._kit.now(), users, others)
 
     def _brought(self, asked: Asked) -> Brought:

@@ -7,7 +7,7 @@ from typing import Any, Callable, Optional
 
 import pytest
 from test_middleware import Down
-from visitor import DONE, PAGE, SECRET, Application, Boom, Clock, Visitor, guarded, led
+from visitor import DONE, PAGE, SECRET, SHOWN, Application, Boom, Clock, Visitor, guarded, led
 
 from flowguard import Answer, Attempt, Flow, FlowGuard, Passage, Reason, Run, decide, settle
 from flowguard.codec import USER, Codec, Coded
@@ -451,6 +451,49 @@ def test_a_guard_asks_nobody_who_he_is_unless_it_must(monkeypatch: pytest.Monkey
     visitor.get("/elsewhere")
     visitor.get("/cart")
     assert asked == ["/cart"]
+
+
+@pytest.mark.parametrize("user", ["ann", None])
+def test_on_the_way_nobody_is_asked_twice_who_he_is(user: Optional[str]):
+    asked: list[str] = []
+
+    def whose(environ: Any) -> Optional[str]:
+        asked.append(environ["PATH_INFO"])
+        return user
+
+    first, app = guarded(SHOP, bind=whose)
+    app.answers["GET /address"] = SHOWN.saying("Flowguard", "success")
+    for visitor in (first, Visitor(first.app, check=False)):
+        for path in ("/cart", "/address", "/address", "/done", "/pay"):
+            asked.clear()
+            visitor.get(path)
+            visitor.call("GET", path)
+            assert asked == [path] * 2
+
+
+def test_a_callable_that_raises_now_and_then_leaves_no_claim_behind():
+    """A run that was overtaken: the lane has the claim, and hands the request on."""
+    asked, broken = [], set()
+
+    def whose(environ: Any) -> str:
+        asked.append(environ["PATH_INFO"])
+        if len(asked) in broken:
+            raise Boom
+        return "ann"
+
+    visitor, app = guarded(SHOP, bind=whose, check=False, ledger_wait=0)
+    for path in ("/cart", "/address"):
+        visitor.get(path)
+    old = visitor.twin()
+    app.answers["POST /address"] = SHOWN.saying("Flowguard", "success")
+    visitor.post("/address")
+    app.answers["GET /address"] = SHOWN.saying("Flowguard", "failed")
+    visitor.get("/address")
+    asked.clear()
+    broken.add(2)
+    assert old.post("/address").verdict == (200, None)
+    broken.clear()
+    assert visitor.twin().get("/pay").verdict == (200, None)
 
 
 def whose(environ: Any) -> Optional[str]:
