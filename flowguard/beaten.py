@@ -2,8 +2,9 @@
 
 A flow has one where it is steady, and its lanes are the states whose path has no variables. What is looked up is what
 the rules say of a way; what belongs to one visitor is looked at each time, as it is everywhere: the signature, the
-run's times, the ledger. A request that is in any way out of the ordinary (`UNUSUAL`, no cookie of ours or several, a
-note, another run in the ledger, a word of the application's) goes by the gate, which can do all that is done here.
+run's times, whose it is, the ledger. A request that is in any way out of the ordinary (`UNUSUAL`, no cookie of ours or
+several, a note, another run in the ledger, a word of the application's) goes by the gate, which can do all that is done
+here.
 """
 
 from __future__ import annotations

@@ -270,6 +270,8 @@ def requests_table(rounds: int) -> Table:
         Row("flowguard", "the same, rules with converters", variables, shop, f"GET {LOOKED_UP}", [old]),
         Row("flowguard", "forged cookie, three keys", keys, None, "GET /shipping", [forged(old)]),
     ]
+    bound = Site("flowguard", shop, FlowGuard(shop, FLOW, secret_key=SECRET, bind="REMOTE_ADDR"))
+    rows += [row._replace(name=f"{row.name}, of a user's run") for row in rows_of(bound)[1:-1]]
     asking = {**FLOW, "/done": {"when": lambda context: True}}  # not asked here: but the flow is not steady any more
     site = Site("flowguard", shop, FlowGuard(shop, asking, secret_key=SECRET))
     rows += [row._replace(name=f"{row.name}, where conditions are") for row in rows_of(site)[1:-1]]
