@@ -164,5 +164,5 @@ class Passing(Exchange):
                 self.handle, self._start,
             )  # fmt: skip
             if self._reply is not None:
-                self._visit.go_on(self._reply.told, self._left(self._reply))
+                self._visit.go_on(self._reply.told)
         return self._visit

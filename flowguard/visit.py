@@ -132,10 +132,9 @@ class Visit(Exchange):
         self._held, self._handle = judged.held, handle
         self._environ, self._base = environ, base
 
-    def go_on(self, told: Told, settled: Settled) -> None:
-        """From an answer that was heard and judged elsewhere."""
+    def go_on(self, told: Told) -> None:
+        """From an answer that was heard elsewhere, and is about to be judged."""
         self._hear(told)
-        self._settled = settled
 
     # --- what an exchange asks for ------------------------------------------------------------------------------
 
