@@ -442,6 +442,34 @@ def test_a_guard_that_answers_for_itself_while_its_ledger_is_silent_is_no_circle
     assert app.calls == ["GET /cart", "GET /shipping", "POST /shipping"]
 
 
+@pytest.mark.parametrize("options", [{}, {"bind": "REMOTE_USER"}], ids=["anybody", "a user"])
+@pytest.mark.parametrize("other", ["POST /shipping", "POST /cart"])
+def test_who_looks_while_another_tab_submits_is_judged_again(other: str, options: dict[str, Any]):
+    pair, more = Pair(SHOP, options), {"REMOTE_USER": "ann", "HTTP_SEC_FETCH_MODE": "navigate"}
+
+    def meanwhile() -> Callable[..., Iterable[bytes]]:
+        left = list(pair.visitors)
+
+        def answering(environ: Any, start_response: Any) -> Iterable[bytes]:
+            visitor = left.pop(0)
+            tab = Visitor(visitor.app, jar=visitor.jar, check=False)
+            tab.send(tab.environ(*other.split(), **more))
+            start_response("200 OK", [("Content-Type", "text/html")])
+            return [b"page"]
+
+        return answering
+
+    for _ in range(2):
+        for step in ("GET /cart", "GET /shipping", "POST /shipping"):
+            pair.ask(*step.split(), led("/payment") if "POST" in step else SHOWN, more)
+        for guard in pair.guards:
+            guard.ledger.__init__()  # it knows nothing of the run
+        pair.ask("GET", "/payment", meanwhile(), more)
+        pair.ask("GET", "/payment", SHOWN, more)
+        for visitor in pair.visitors:
+            visitor.jar.clear()
+
+
 def test_an_application_whose_visitor_was_overtaken_meets_no_exception_of_ours():
     met = []
 
