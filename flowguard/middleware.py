@@ -45,7 +45,7 @@ from flowguard.wire import native
 logger = logging.getLogger("flowguard.config")
 ledger_logger = logging.getLogger("flowguard.ledger")
 
-MAX_STRANGERS = 1_024  # paths of no flow's that are known as such: at most 250 kB
+MAX_STRANGERS = 4_096  # paths of no flow's that are known as such: at most 1 MB
 USUAL = 120  # characters of a path; longer ones are looked up each time
 
 
@@ -126,16 +126,16 @@ class FlowGuard:
         if found is None:
             found = None if self._fences is None else self._fences.find(path)
             if found is None:
-                self._remember(path)
+                if len(path) <= USUAL:
+                    self._remember(path)
                 return self.app(environ, start_response)
         return self._guarded(found, environ, start_response)
 
     def _remember(self, stranger: str) -> None:
         """Note a path of no flow's. They are few, mostly, and asked for most."""
-        if len(stranger) <= USUAL:
-            if len(self._strangers) >= MAX_STRANGERS:
-                self._strangers.clear()
-            self._strangers.add(stranger)
+        if len(self._strangers) >= MAX_STRANGERS:
+            self._strangers.clear()
+        self._strangers.add(stranger)
 
     def _guarded(
         self, found: Union[Found, Misspelt, TooLong, Unreadable, Fenced], environ: Environ,

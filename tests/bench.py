@@ -45,7 +45,7 @@ from servers import Gunicorn
 from flowguard import Flow, FlowGuard
 
 VISITORS = 10_000
-WARM = 25  # requests, or units, before each slice that counts
+WARM = 100  # requests, or units, before each slice that counts
 ROUNDS = 40
 # A path of no flow's that a guard does not remember as one: it is looked up each time. The other one is known.
 LOOKED_UP = f"/{'assets-' * 20}/logo.png"

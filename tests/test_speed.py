@@ -103,7 +103,8 @@ def test_a_path_of_no_flow_is_looked_up_once():
     assert calls(guard, bench.environ("GET", "/logo.png")) < first
 
 
-def test_what_is_remembered_of_paths_is_bounded():
+def test_what_is_remembered_of_paths_is_bounded(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(middleware, "MAX_STRANGERS", 20)
     guard = bench.made(bench.star(5))
     for number in range(3 * middleware.MAX_STRANGERS):
         bench.ask(guard, "GET", f"/logo{number}.png")
