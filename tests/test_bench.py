@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import _bootstrap
 import bench
 import checkouts
 import pytest
@@ -72,6 +74,11 @@ def test_a_table_has_a_figure_for_every_row_and_way(capsys):
     assert table["reload"]["flowguard"].units > table["reload"]["by hand"].units / 2
     printed = capsys.readouterr().out
     assert all(name in printed for name in table)
+
+
+def test_all_that_it_starts_or_compares_with_is_brought_along():
+    brought = {re.split("[>=;]", line)[0] for line in _bootstrap.requirements(["bench"])}
+    assert {"flask", "django", "django-formtools", "beaker", "gunicorn"} <= brought
 
 
 @pytest.mark.timed
