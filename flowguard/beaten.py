@@ -101,6 +101,13 @@ class Lane:
         age = now - started
         if not 0 <= changed <= age <= self._ttl or age - changed > self._idle or entered > age:
             return None
+        return self._judged(step, environ, start_response, jar, head, owner, text, started, now)
+
+    def _judged(
+        self, step: Step, environ: Environ, start_response: StartResponse, jar: Jar, head: list[str], owner: str,
+        text: str, started: int, now: int,
+    ) -> Optional[Iterable[bytes]]:  # fmt: skip
+        """The same, where the visitor's run is read, and it is known what comes of it if it is his and the newest."""
         response, version, token, overtaken, silent = None, 0, None, None, False
         if step.refused:
             response = self._response(step, environ)
